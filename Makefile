@@ -1,0 +1,72 @@
+# Sets up, shows, tests and checks the project; `make help` lists what there is.
+#
+#   PYTHON=python3.12 make demo         another Python for the virtual environment (3.11 or newer)
+#   make test PYTEST_ARGS="-k palette"  arguments for pytest
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
+DEMO := demo-output
+
+# Windows need OpenGL, which Qt's offscreen platform lacks: on Linux they open on an Xvfb display.
+ifeq ($(shell uname),Linux)
+ON_SCREEN := QT_API=pyqt6 QT_QPA_PLATFORM=xcb \
+	xvfb-run --auto-servernum --server-args="-screen 0 1600x1000x24"
+endif
+PYTEST := $(ON_SCREEN) $(BIN)/python -m pytest
+
+.PHONY: help demo test test-all lint qt-libraries clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-demo ## install, then segment two photographs with the small preset
+	rm -rf $(DEMO)
+	$(BIN)/python tools/write_samples.py $(DEMO)/photographs
+	$(BIN)/napari-cliper segment $(DEMO)/photographs/cat.png \
+		--classes "cat" --preset small --output $(DEMO)/cat
+	$(BIN)/napari-cliper segment $(DEMO)/photographs/motorcycle.png \
+		--classes "motorcycle = motorbike; bench" --preset small --output $(DEMO)/motorcycle
+	@echo
+	@echo "The overlays to look at, the indexed PNGs and the class lists are in"
+	@echo "    $(CURDIR)/$(DEMO)/cat"
+	@echo "    $(CURDIR)/$(DEMO)/motorcycle"
+	@echo "To paint on such masks in a window: $(BIN)/napari-cliper gui $(DEMO)/photographs/cat.png"
+
+test: qt-libraries $(VENV)/.installed-test ## install, then run the tests (under 5 minutes)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-all: qt-libraries $(VENV)/.installed-test ## run all tests, the slow ones too
+	$(PYTEST) $(PYTEST_ARGS)
+
+lint: qt-libraries $(VENV)/.installed-dev ## check style, types, layers and the manifest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/npe2 validate --imports napari-cliper
+
+clean: ## remove the virtual environment, the demo's pictures and all caches
+	rm -rf $(VENV) $(DEMO) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+qt-libraries:
+	@tools/install_qt_libraries.sh
+
+# One virtual environment; a stamp says which extras are in it. They are put in again when
+# pyproject.toml changes.
+$(VENV)/.installed-demo: EXTRAS := all,offline
+$(VENV)/.installed-test: EXTRAS := test
+$(VENV)/.installed-dev: EXTRAS := dev
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/uv
+	$(INSTALL) --editable ".[$(EXTRAS)]"
+	@touch $@
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is not Python 3.11 or newer; name one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; \
+		exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv

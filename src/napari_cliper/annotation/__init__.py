@@ -1,0 +1,1 @@
+"""Class lists and their colours: numpy and pydantic only."""

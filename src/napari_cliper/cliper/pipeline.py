@@ -1,0 +1,210 @@
+"""CLIPer: encode a picture once, score it often, label at will."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_cliper.cliper import labelling
+from napari_cliper.cliper.coarse import class_probabilities, coarse_map, sliding_probabilities
+from napari_cliper.cliper.compensation import AttentionSource, Compensation
+from napari_cliper.cliper.early_layer_fusion import (
+    ImageEncoder,
+    PatchFeatures,
+    fuse_early_layers,
+)
+from napari_cliper.cliper.preprocessing import patch_grid, to_pixels
+from napari_cliper.cliper.settings import Settings
+from napari_cliper.cliper.sliding import SlidingFeatures, encode_crops
+from napari_cliper.cliper.steps import Step, Steps
+from napari_cliper.cliper.text import TextEncoder, encode_prompts, text_rows
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """All that depends on the picture alone.
+
+    Attributes
+    ----------
+    size : (H, W)
+        Of the picture, in pixels.
+    grid : (h, w)
+        Of the image tower's patches.
+    embeddings : (K, h * w, D) float
+        Unit patch embeddings of the last K layers.
+    attention : (h * w, h * w) float
+        Ā, the fused attention between patches.
+    compensation : Compensation or None
+    sliding : SlidingFeatures or None
+    """
+
+    size: tuple[int, int]
+    grid: tuple[int, int]
+    embeddings: Tensor
+    attention: Tensor
+    compensation: Compensation | None = None
+    sliding: SlidingFeatures | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What depends on the words too.
+
+    Attributes
+    ----------
+    size : (H, W)
+        Of the picture, in pixels.
+    coarse : (C, h, w) float
+    refined : (C, gh, gw) float
+        The same as `coarse` where there is no compensation.
+    presence : (C,) float
+    """
+
+    size: tuple[int, int]
+    coarse: Tensor
+    refined: Tensor
+    presence: Tensor
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What depends on the thresholds too.
+
+    Attributes
+    ----------
+    labels, coarse_labels : (H, W) int64
+        0 background, i + 1 the i-th class; after and before compensation.
+    """
+
+    labels: Tensor
+    coarse_labels: Tensor
+
+
+@dataclass(frozen=True)
+class CLIPer:
+    """The method with its models and settings.
+
+    Attributes
+    ----------
+    image_encoder : ImageEncoder
+    text_encoder : TextEncoder
+    attention_source : AttentionSource or None
+        None leaves fine-grained compensation out.
+    settings : Settings
+    proxy_features : callable or None
+        Another vision model's patch features, (H, W, 3) uint8 to (fh, fw, d), for
+        `settings.attention` = "proxy".
+    """
+
+    image_encoder: ImageEncoder
+    text_encoder: TextEncoder
+    attention_source: AttentionSource | None
+    settings: Settings
+    proxy_features: PatchFeatures | None = None
+
+    @torch.no_grad()
+    def encode(self, image: NDArray[np.uint8]) -> Steps[Encoding]:
+        """Look at a picture once.
+
+        Parameters
+        ----------
+        image : (H, W, 3) uint8
+
+        Yields
+        ------
+        Step
+
+        Returns
+        -------
+        Encoding
+        """
+        settings, encoder = self.settings, self.image_encoder
+        size = image.shape[0], image.shape[1]
+        grid = patch_grid(*size, settings.shorter_side, encoder.patch_size)
+        pixels = to_pixels(image, grid, encoder.patch_size, encoder.mean, encoder.std)
+        pixels = pixels.to(encoder.device)
+        proxy = self.proxy_features(image) if settings.attention == "proxy" else None
+        fuse = partial(
+            fuse_early_layers,
+            encoder,
+            layers=settings.early_layers,
+            selected_layer=settings.selected_layer,
+            attention=settings.attention,
+            proxy_features=proxy,
+        )
+        features = yield from fuse(pixels)
+        sliding = None
+        if settings.sliding_crop:
+            sliding = yield from encode_crops(
+                pixels,
+                encoder.patch_size,
+                settings.sliding_crop,
+                settings.sliding_stride,
+                fuse,
+            )
+        compensation = None
+        if self.attention_source is not None:
+            compensation = yield from self.attention_source.compensation(image, settings)
+        units = F.normalize(features.embeddings[:, 1:], dim=-1)
+        return Encoding(size, grid, units, features.attention, compensation, sliding)
+
+    def encode_text(
+        self, prompts: Sequence[str], background: Sequence[str], templates: Sequence[str]
+    ) -> Steps[tuple[Tensor, Tensor]]:
+        """Text embeddings of classes and background words: (C, D) and (B, D), of length 1.
+
+        Raises
+        ------
+        NapariCliperError
+            If a prompt is too long for the text tower.
+        """
+        yield Step("Reading the words")
+        encoded = encode_prompts(self.text_encoder, [*prompts, *background], templates)
+        return encoded[: len(prompts)], encoded[len(prompts) :]
+
+    @torch.no_grad()
+    def score(self, encoding: Encoding, classes: Tensor, background: Tensor) -> Scores:
+        """Compare a picture with words.
+
+        Parameters
+        ----------
+        encoding : Encoding
+        classes : (C, D)
+        background : (B, D), B may be 0
+        """
+        count, settings = len(classes), self.settings
+        rows = text_rows(classes, background).to(encoding.embeddings)
+        scale = settings.logit_scale
+        probabilities = class_probabilities(encoding.embeddings, rows, count, scale)
+        if encoding.sliding is not None:
+            sliding = sliding_probabilities(
+                encoding.sliding.embeddings, encoding.sliding.attention, rows, count, scale
+            )
+            probabilities = (probabilities + sliding) / 2
+        coarse = coarse_map(probabilities, encoding.attention, settings).unflatten(1, encoding.grid)
+        refined = encoding.compensation.refine(coarse) if encoding.compensation else coarse
+        return Scores(encoding.size, coarse, refined, labelling.presence(coarse, refined))
+
+    @torch.no_grad()
+    def label(
+        self,
+        scores: Scores,
+        presence_threshold: float | None = None,
+        background_threshold: float | None = None,
+    ) -> Segmentation:
+        """Turn scores into label maps; None takes the settings' threshold."""
+        given = {
+            "presence_threshold": presence_threshold,
+            "background_threshold": background_threshold,
+        }
+        chosen = {name: value for name, value in given.items() if value is not None}
+        settings = replace(self.settings, **chosen)  # type: ignore[arg-type]
+        refined = labelling.label_map(scores.refined, scores.presence, scores.size, settings)
+        coarse_presence = labelling.presence(scores.coarse, scores.coarse)
+        coarse = labelling.label_map(scores.coarse, coarse_presence, scores.size, settings)
+        return Segmentation(refined, coarse)

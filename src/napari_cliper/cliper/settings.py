@@ -1,0 +1,75 @@
+"""What can be chosen about the method, and nothing about pictures, words or weights."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+LastBlockAttention = Literal[
+    "fused", "query-query", "key-key", "value-value", "vanilla", "identity", "proxy"
+]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every choice CLIPer leaves open; the defaults are those of its plain ViT-L/14 row.
+
+    Attributes
+    ----------
+    shorter_side : int
+        Pixels of the resized picture's shorter side, before rounding to whole patches.
+    attention : str
+        How the last block mixes its tokens: "fused" is early-layer fusion (section 3.3), the
+        others are the alternatives of Table 6. "proxy" needs another vision model.
+    selected_layer : int
+        The layer whose map is thresholded and spread by the attention, counted from the end:
+        -1 is E_N, -2 is E_{N-1}.
+    early_layers : int or None
+        Of how many layers, counted from the end, the maps are averaged into the coarse map.
+        None: of all. 0: of none, so the coarse map is the selected layer's alone.
+    logit_scale : float
+        Factor on the cosine similarities before the softmax over words.
+    activation_threshold : float
+        In [0, 1]. Entries of the selected layer's map below this share of their class's maximum
+        become 0; entries of the compensation maps below this share of their column's too.
+    sliding_crop : int
+        Side in pixels of the sliding crops that are averaged in; 0 for none.
+    sliding_stride : int
+        Pixels between two crops.
+    head_fusion : "product", "mean" or int
+        How the compensation maps become one operator: chained (eq. 10), averaged, or the one with
+        this index alone (Table 7).
+    presence_threshold : float
+        In [0, 1]. Classes that are not more present than this are dropped.
+    background_threshold : float
+        In [0, 1]. Scores below this are background; 0 uses the score (1 - maximum)² instead.
+    normalise_each_class : bool
+        Whether each class's map is stretched to [0, 1] before the thresholds.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside its range.
+    """
+
+    shorter_side: int = 336
+    attention: LastBlockAttention = "fused"
+    selected_layer: int = -1
+    early_layers: int | None = None
+    logit_scale: float = 100.0
+    activation_threshold: float = 0.1
+    sliding_crop: int = 0
+    sliding_stride: int = 112
+    head_fusion: Literal["product", "mean"] | int = "product"
+    presence_threshold: float = 0.3
+    background_threshold: float = 0.4
+    normalise_each_class: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("activation_threshold", "presence_threshold", "background_threshold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+        if self.attention not in get_args(LastBlockAttention):
+            raise ValueError(f"attention must be one of {', '.join(get_args(LastBlockAttention))}")
+        if self.selected_layer >= 0:
+            raise ValueError("selected_layer counts from the end: -1 is the last layer")
+        if self.early_layers and self.early_layers < -self.selected_layer:
+            raise ValueError("early_layers must reach back to the selected layer")

@@ -1,0 +1,1 @@
+"""Pictures read, label pictures and overlays written."""

@@ -1,0 +1,75 @@
+"""Files that are there whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from napari_cliper.errors import NapariCliperError
+
+
+@contextmanager
+def atomic_write(path: str | Path, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Write a file beside its place and move it there when all went well.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where the file shall be. Missing folders are made.
+    overwrite : bool
+        Whether a file that is there may be replaced.
+
+    Yields
+    ------
+    binary file
+        To write into. If the body raises, or the disk is full, nothing of it is left and a file
+        that was at `path` is as it was.
+
+    Raises
+    ------
+    NapariCliperError
+        There is something at `path` already, or it cannot be written. An `OSError` of the body is
+        taken as the latter.
+    """
+    path = Path(path)
+    check_free(path, overwrite)
+    # Through symbolic links, as open() writes: the link stays and what it points to is replaced.
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise NapariCliperError(
+            f"“{path}” cannot be written ({error.strerror or error}): "
+            "choose another folder, or make room and check its permissions."
+        ) from error
+    finally:
+        # If its folder is none, or gone, there is nothing to remove.
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Refuse a place that is taken.
+
+    Raises
+    ------
+    NapariCliperError
+    """
+    try:
+        if path.is_dir():
+            raise NapariCliperError(f"“{path}” is a folder: give a file name.")
+        taken = path.exists() and not overwrite
+    except OSError:  # a name too long, a folder that may not be read: writing says what it is
+        return
+    if taken:
+        raise NapariCliperError(
+            f"“{path}” exists already: choose another name, or allow overwriting."
+        )

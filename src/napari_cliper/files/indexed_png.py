@@ -1,0 +1,186 @@
+"""Label pictures as PNG files that carry their class list."""
+
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from napari_cliper.annotation.class_list import MAX_CLASSES, ClassList
+from napari_cliper.annotation.palette import voc_palette
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.atomic import atomic_write, check_free
+from napari_cliper.files.pictures import explained
+
+KEY = "napari-cliper"  # of the text chunk that holds the class list
+CLASSES_FILE = "classes.json"
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """Labels and what they mean, for example a `segmenter.Result`."""
+
+    @property
+    def labels(self) -> NDArray[np.uint16]:
+        """(H, W): 0 background, else a class's id."""
+
+    @property
+    def classes(self) -> ClassList:
+        """The classes of the labels."""
+
+
+def save_labels(
+    path: str | Path,
+    result: Labelled | ArrayLike,
+    classes: ClassList | str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write labels as an indexed PNG, with the class list inside it and in `classes.json` beside it.
+
+    Up to id 255 the file has a palette (the classes' colours, Pascal VOC's for the other indices);
+    beyond, it is 16-bit grey. `load_labels` gives back exactly what was saved.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ends in ``.png``. Missing folders are made.
+    result : Labelled or (H, W) array of integers
+        What `Segmenter.segment` returned, or labels alone.
+    classes : ClassList or str, optional
+        The classes of labels given alone (of a result, its own unless given). Without any, only the
+        PNG is written.
+    overwrite : bool
+        Whether a PNG that is there, or a `classes.json` with other classes, may be replaced.
+
+    Raises
+    ------
+    NapariCliperError
+        The files exist or cannot be written, the array does not hold labels, or it holds a label
+        that no class has. Nothing has been written then.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise NapariCliperError(f"“{path}” is no name for labels: let it end in “.png”.")
+    if isinstance(result, Labelled):
+        result, classes = result.labels, result.classes if classes is None else classes
+    classes = None if classes is None else ClassList.parse(classes)
+    labels = as_labels(result, classes)
+    picture = _indexed(labels, classes)
+    if classes is None:
+        with atomic_write(path, overwrite) as png:
+            picture.save(png, "PNG")
+        return
+
+    beside = path.with_name(CLASSES_FILE)
+    same = _holds(beside, classes)  # saving many pictures of the same classes is no overwriting
+    check_free(path, overwrite)
+    if not (same or overwrite) and beside.exists():
+        raise NapariCliperError(
+            f"“{beside}” holds other classes: choose another folder, or allow overwriting."
+        )
+    text = PngInfo()
+    text.add_itxt(KEY, classes.model_dump_json())
+    with atomic_write(beside, overwrite=True) as json, atomic_write(path, overwrite) as png:
+        json.write(classes.to_json().encode())
+        json.flush()  # a full disk shows before either is moved to its place
+        picture.save(png, "PNG", pnginfo=text)
+
+
+def load_labels(path: str | Path) -> tuple[NDArray[np.uint16], ClassList | None]:
+    """Read a label picture, this project's or any indexed or grey PNG.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    labels : (H, W) uint16 array
+        The indices or grey values as stored.
+    classes : ClassList or None
+        The one inside the file; else that of a `classes.json` beside it; else None.
+
+    Raises
+    ------
+    NapariCliperError
+        The file is missing, damaged or has colours, or a class list in it is not valid.
+    """
+    path = Path(path)
+    with explained(path):
+        with Image.open(path, formats=["PNG"]) as picture:
+            picture.load()
+            text = picture.info.get(KEY)
+        if picture.mode not in ("1", "L", "P", "I;16"):
+            raise NapariCliperError(
+                f"“{path}” holds colours, not labels: give an indexed or grey PNG."
+            )
+        labels = np.array(picture).astype(np.uint16)
+    source = path
+    if text is None and (beside := path.with_name(CLASSES_FILE)).is_file():
+        source = beside
+        with explained(beside):
+            text = beside.read_bytes()
+    try:
+        return labels, None if text is None else ClassList.from_json(text)
+    except NapariCliperError as error:
+        raise NapariCliperError(f"In “{source}”: {error}") from error
+
+
+def as_labels(labels: ArrayLike, classes: ClassList | None) -> NDArray[np.uint16]:
+    """The same labels as uint16, once they have been checked.
+
+    Parameters
+    ----------
+    labels : (H, W) array of integers or booleans
+    classes : ClassList or None
+        Where the labels other than 0 have to be found.
+
+    Raises
+    ------
+    NapariCliperError
+    """
+    array = np.asarray(labels)
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "bui":
+        raise NapariCliperError(
+            f"Labels of shape {array.shape} and type {array.dtype} cannot be saved: "
+            "give one plane of integers."
+        )
+    if array.min() < 0 or array.max() > MAX_CLASSES:
+        raise NapariCliperError(
+            f"The labels go from {array.min()} to {array.max()}: keep them from 0 to {MAX_CLASSES}."
+        )
+    values = array.astype(np.uint16)
+    if classes is not None and (unknown := set(present_ids(values)) - set(classes.ids)):
+        raise NapariCliperError(
+            f"No class has the id {min(unknown)}, which the labels hold: "
+            "add such a class, or erase that label."
+        )
+    return values
+
+
+def present_ids(labels: NDArray[np.uint16]) -> list[int]:
+    """The labels there are, ascending, without the background."""
+    ids: list[int] = np.flatnonzero(np.bincount(labels.ravel())).tolist()
+    return [i for i in ids if i != 0]
+
+
+def _indexed(labels: NDArray[np.uint16], classes: ClassList | None) -> Image.Image:
+    ids = classes.ids if classes is not None else (int(labels.max()),)
+    if max(ids) > 255:
+        return Image.fromarray(labels)
+    picture = Image.fromarray(labels.astype(np.uint8))
+    palette = voc_palette()
+    for entry in classes or ():
+        palette[entry.id] = entry.color
+    picture.putpalette(palette.tobytes())
+    return picture
+
+
+def _holds(path: Path, classes: ClassList) -> bool:
+    """Whether a file holds exactly this class list."""
+    try:
+        return ClassList.from_json(path.read_bytes()) == classes
+    except (OSError, NapariCliperError):
+        return False

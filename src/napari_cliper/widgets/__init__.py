@@ -1,0 +1,5 @@
+"""What napari shows of us."""
+
+from napari_cliper.widgets.segment_widget import SegmentWidget
+
+__all__ = ["SegmentWidget"]

@@ -1,0 +1,88 @@
+"""Long work off the GUI thread: one job at a time, with its steps, its end, and a way out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import GeneratorWorker, thread_worker
+from qtpy.QtCore import QObject, Signal
+
+if TYPE_CHECKING:
+    from napari_cliper.cliper.steps import Step, Steps
+
+
+class Job(QObject):
+    """Runs a generator of steps in napari's thread worker.
+
+    Signals, all of them on the GUI thread; `ended` comes once for each job, after what else there
+    is to say. A job that was cancelled brings neither result nor error.
+    """
+
+    stepped = Signal(object)  # Step
+    succeeded = Signal(object)  # what the generator returned
+    failed = Signal(object)  # the exception it raised
+    ended = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._worker: GeneratorWorker | None = None
+        self._cancelled = False
+
+    @property
+    def running(self) -> bool:
+        """Whether a job has not ended yet, cancelled or not."""
+        return self._worker is not None
+
+    def start(self, steps: Steps[Any]) -> None:
+        """Begin a job; the one before must have ended."""
+        if self.running:
+            raise RuntimeError("The job before has not ended.")
+        self._cancelled = False
+        self._worker = _work(steps)
+        self._worker.yielded.connect(self._on_step)
+        self._worker.returned.connect(self._on_return)
+        self._worker.finished.connect(self._on_finish)
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Let the job stop before its next step, and drop what it may still bring."""
+        self._cancelled = True
+        if self._worker is not None:
+            self._worker.quit()
+
+    def _on_step(self, step: Step) -> None:
+        if not self._cancelled:
+            self.stepped.emit(step)
+
+    def _on_return(self, outcome: _Outcome) -> None:
+        if self._cancelled:
+            return
+        if outcome.error is not None:
+            self.failed.emit(outcome.error)
+        else:
+            self.succeeded.emit(outcome.result)
+
+    def _on_finish(self) -> None:
+        self._worker = None
+        self.ended.emit()
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    result: Any = None
+    error: Exception | None = None
+
+
+@thread_worker
+def _work(steps: Steps[Any]) -> Generator[Step, None, _Outcome]:
+    """Run `steps` to its end, and return its error like a result.
+
+    The worker takes a RuntimeError, torch's usual one, for a sign that it was deleted, and would
+    neither report it nor finish.
+    """
+    try:
+        return _Outcome((yield from steps))
+    except Exception as error:
+        return _Outcome(error=error)

@@ -1,0 +1,63 @@
+"""What the first run needs and takes seconds to import, done in the background beforehand."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import sys
+import threading
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def start() -> threading.Thread:
+    """Begin to warm up, once in a process; `wait` for it before any heavy import.
+
+    The thread is no daemon: ending the interpreter under half an import may crash.
+    """
+    thread = threading.Thread(target=_warm_up, name="napari-cliper warm-up", daemon=False)
+    thread.start()
+    return thread
+
+
+def wait() -> None:
+    """Wait until all is warm. Two threads that import torch and its kin at once may fail."""
+    start().join()
+
+
+def _warm_up() -> None:
+    # What fails here fails again, and is told, when someone asks for a segmentation.
+    with suppress(Exception):
+        _make_a_labels_layer()
+    with suppress(Exception):
+        _map_torch()
+        import napari_cliper.segmenter  # noqa: F401
+
+
+def _make_a_labels_layer() -> None:
+    """Have napari import pandas and numba, which its first Labels layer with features needs."""
+    import numpy as np
+    from napari.layers import Labels
+    from napari.utils.colormaps import DirectLabelColormap
+
+    colormap = DirectLabelColormap(color_dict={None: "white", 0: "transparent", 1: "red"})
+    Labels(np.zeros((2, 2), np.uint8), colormap=colormap, features={"index": [0], "name": [""]})
+
+
+def _map_torch() -> None:
+    """Let the dynamic linker map torch's libraries without the interpreter's lock.
+
+    `import torch`, and ctypes.CDLL too, would hold it for half a second, or for seconds when they
+    come from a cold disk, and freeze the window. A call through ctypes releases it, dlopen too.
+    """
+    spec = importlib.util.find_spec("torch")
+    if sys.platform == "win32" or spec is None or spec.origin is None:
+        return
+    dlopen = ctypes.CDLL(None).dlopen
+    dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+    for name in ("libtorch_global_deps", "libtorch_python"):
+        for library in (Path(spec.origin).parent / "lib").glob(f"{name}.*"):
+            dlopen(os.fsencode(library), os.RTLD_LAZY | os.RTLD_GLOBAL)
