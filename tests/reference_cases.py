@@ -17,6 +17,9 @@ import open_clip
 import skimage.data
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from torch import Tensor, nn
+
 from napari_cliper.cliper import (
     CLIPer,
     DiffusionSelfAttention,
@@ -32,8 +35,6 @@ from napari_cliper.cliper.compensation import (
     FeatureAffinity,
     prepare_maps,
 )
-from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
-from torch import Tensor, nn
 
 HERE = Path(__file__).parent
 FOLDER = Path(os.environ.get("CLIPER_REFERENCE_DIR", HERE / "data" / "reference"))

@@ -48,12 +48,13 @@ def to_rgb(
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     _check_shape(pixels)
-    if contrast_limits is not None:
-        _check_limits(contrast_limits)
-
     channels = pixels.shape[2]
     colors = pixels[..., :3]
-    rgb = _spread(colors, contrast_limits or _natural_limits(colors, from_zero=channels > 1))
+    if contrast_limits is None:
+        contrast_limits = _natural_limits(colors, from_zero=channels > 1)
+    else:
+        _check_limits(contrast_limits)
+    rgb = _spread(colors, contrast_limits)
     if channels == 1:
         rgb = np.repeat(rgb, 3, axis=2)
     elif channels == 4:

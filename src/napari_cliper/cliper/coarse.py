@@ -72,5 +72,3 @@ def coarse_map(probabilities: Tensor, attention: Tensor, settings: Settings) -> 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear, without corner alignment: (C, h, w) to (C, *size)."""
     return F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
-
-

@@ -56,7 +56,14 @@ class Compensation:
         columns = resize_maps(coarse, self.grid).flatten(1).T
         for attention in self.maps.flip(0):
             columns = attention @ columns
-        return columns.T.unflatten(1, self.grid)
+        return columns.T.reshape(-1, *self.grid)
+
+    def received(self) -> Tensor:
+        """How much of all places' attention each place receives, (gh, gw): 1ᵀ · A_0 · A_1 · …."""
+        row = self.maps.new_ones(self.maps.shape[-1])
+        for attention in self.maps:
+            row = row @ attention
+        return row.reshape(self.grid)
 
 
 def prepare_maps(
@@ -158,11 +165,12 @@ class TransformerSelfAttention(AttentionSource):
         pixels = to_pixels(image, self.grid, encoder.patch_size, encoder.mean, encoder.std)
         total = self.block + 1
         yield Step(COMPENSATION_STEP, 0, total)
-        blocks = run_blocks(encoder.visual, embed_patches(encoder.visual, pixels.to(encoder.device)))
-        for index, (_, attention, _) in enumerate(blocks):
-            if index == self.block:
-                break
+        tokens = embed_patches(encoder.visual, pixels.to(encoder.device))
+        blocks = run_blocks(encoder.visual, tokens)
+        for index in range(self.block):
+            next(blocks)
             yield Step(COMPENSATION_STEP, index + 1, total)
+        _, attention, _ = next(blocks)
         return attention[:, 1:, 1:], self.grid
 
 

@@ -3,6 +3,7 @@
 Section 3.3 of the paper, equations 3 to 8, as the reference implementation computes them.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -44,7 +45,8 @@ class ImageEncoder:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.visual.parameters()).device
+        device: torch.device = next(self.visual.parameters()).device
+        return device
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def embed_patches(visual: Any, pixels: Tensor) -> Tensor:
     positions = torch.cat([class_position, grid_position.flatten(2)[0].T])
     class_token = visual.class_embedding.expand(1, 1, -1)
     tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)
-    return visual.ln_pre(tokens + positions)
+    embedded: Tensor = visual.ln_pre(tokens + positions)
+    return embedded
 
 
 def project_heads(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,14 +99,15 @@ def project_heads(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tenso
 
 def similarity(left: Tensor, right: Tensor) -> Tensor:
     """softmax(left · rightᵀ / √d) for (..., T, d) heads: (..., T, T), rows sum to 1."""
-    scaled = left * left.shape[-1] ** -0.5
+    scaled = left / math.sqrt(left.shape[-1])
     return (scaled @ right.transpose(-1, -2)).softmax(dim=-1)
 
 
 def merge_heads(attention: Any, weights: Tensor, values: Tensor) -> Tensor:
     """The attention's output (B, T, width) from its weights and values."""
     mixed = (weights @ values).transpose(1, 2).flatten(2)
-    return attention.out_proj(mixed)
+    merged: Tensor = attention.out_proj(mixed)
+    return merged
 
 
 def run_blocks(visual: Any, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -166,7 +170,7 @@ def proxy_weights(features: Tensor, grid: tuple[int, int]) -> Tensor:
     likeness = units @ units.T
     likeness = likeness - likeness.mean()
     weights = likeness.masked_fill(likeness < 0, float("-inf")).softmax(dim=-1)
-    return torch.block_diag(weights.new_zeros(1, 1), weights)
+    return F.pad(weights, (1, 0, 1, 0))
 
 
 _HEADS: dict[LastBlockAttention, tuple[int, int]] = {
@@ -233,17 +237,17 @@ def fuse_early_layers(
     patch = encoder.patch_size
     grid = (pixels.shape[-2] // patch, pixels.shape[-1] // patch)
 
-    tokens = embed_patches(visual, pixels)
     inputs: list[Tensor] = []
     summed = torch.zeros((), device=pixels.device)
     yield Step(IMAGE_STEP, 0, count)
-    for normalised, block_attention, tokens in run_blocks(visual, tokens):
+    for normalised, block_attention, output in run_blocks(visual, embed_patches(visual, pixels)):
         inputs.append(normalised)
         summed = summed + block_attention
+        last_input = output
         yield Step(IMAGE_STEP, len(inputs), count)
     # Without early layers the reference feeds zeros in place of whatever is not selected.
     alone = layers == 0 and selected_layer != -1
-    inputs.append(torch.zeros_like(tokens) if alone else tokens)
+    inputs.append(torch.zeros_like(last_input) if alone else last_input)
 
     wanted = [count + selected_layer] if layers == 0 else range(count - (layers or count), count)
     proxy = proxy_weights(proxy_features, grid) if proxy_features is not None else summed

@@ -50,9 +50,7 @@ def score_maps(
     )
 
 
-def label_map(
-    maps: Tensor, presence_: Tensor, size: tuple[int, int], settings: Settings
-) -> Tensor:
+def label_map(maps: Tensor, presence_: Tensor, size: tuple[int, int], settings: Settings) -> Tensor:
     """The class of each pixel.
 
     Parameters

@@ -128,7 +128,9 @@ class CLIPer:
         grid = patch_grid(*size, settings.shorter_side, encoder.patch_size)
         pixels = to_pixels(image, grid, encoder.patch_size, encoder.mean, encoder.std)
         pixels = pixels.to(encoder.device)
-        proxy = self.proxy_features(image) if settings.attention == "proxy" else None
+        proxy = None
+        if settings.attention == "proxy" and self.proxy_features is not None:
+            proxy = self.proxy_features(image)
         fuse = partial(
             fuse_early_layers,
             encoder,
@@ -153,10 +155,8 @@ class CLIPer:
         units = F.normalize(features.embeddings[:, 1:], dim=-1)
         return Encoding(size, grid, units, features.attention, compensation, sliding)
 
-    def encode_text(
-        self, prompts: Sequence[str], background: Sequence[str], templates: Sequence[str]
-    ) -> Steps[tuple[Tensor, Tensor]]:
-        """Text embeddings of classes and background words: (C, D) and (B, D), of length 1.
+    def encode_text(self, prompts: Sequence[str], templates: Sequence[str]) -> Steps[Tensor]:
+        """Text embeddings, (n, D), each of length 1; see `text.encode_prompts`.
 
         Raises
         ------
@@ -164,8 +164,7 @@ class CLIPer:
             If a prompt is too long for the text tower.
         """
         yield Step("Reading the words")
-        encoded = encode_prompts(self.text_encoder, [*prompts, *background], templates)
-        return encoded[: len(prompts)], encoded[len(prompts) :]
+        return encode_prompts(self.text_encoder, prompts, templates)
 
     @torch.no_grad()
     def score(self, encoding: Encoding, classes: Tensor, background: Tensor) -> Scores:

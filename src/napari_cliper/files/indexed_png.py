@@ -37,7 +37,7 @@ def save_labels(
     classes: ClassList | str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write labels as an indexed PNG, with the class list inside it and in `classes.json` beside it.
+    """Write an indexed PNG with the class list inside it, and `classes.json` beside it.
 
     Up to id 255 the file has a palette (the classes' colours, Pascal VOC's for the other indices);
     beyond, it is 16-bit grey. `load_labels` gives back exactly what was saved.
@@ -64,7 +64,8 @@ def save_labels(
     if path.suffix.lower() != ".png":
         raise NapariCliperError(f"“{path}” is no name for labels: let it end in “.png”.")
     if isinstance(result, Labelled):
-        result, classes = result.labels, result.classes if classes is None else classes
+        classes = result.classes if classes is None else classes
+        result = result.labels
     classes = None if classes is None else ClassList.parse(classes)
     labels = as_labels(result, classes)
     picture = _indexed(labels, classes)

@@ -114,12 +114,11 @@ def _tint(
     mixed = (1 - TINT) * rgb[inside] + TINT * colors[labels[inside]]
     tinted[inside] = np.rint(mixed).astype(np.uint8)
 
-    line = find_boundaries(labels, mode="inner")
-    width = max(1, round(min(labels.shape) / 200))
-    halo = find_boundaries(labels, mode="outer")
-    thick = footprint_rectangle((width, width))
-    tinted[dilation(halo, thick)] = PAPER
-    line = dilation(line, thick) & inside
+    side = 1 + 2 * round(min(labels.shape) / 700)  # odd, for a line as thick on each side
+    thick = footprint_rectangle((side, side))
+    halo = dilation(find_boundaries(labels, mode="outer"), thick)
+    line = dilation(find_boundaries(labels, mode="inner"), thick) & inside
+    tinted[halo] = PAPER
     tinted[line] = colors[labels[line]]
     return tinted
 

@@ -70,14 +70,16 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
     except UnidentifiedImageError as error:
         raise NapariCliperError(
-            f"“{path}” is not a picture that can be read: give a PNG, JPEG, TIFF, BMP, WebP or GIF."
+            f"“{path}” is no picture, or a damaged one: give a PNG, JPEG, TIFF, BMP, WebP or GIF."
         ) from error
+    except (IsADirectoryError, PermissionError) as error:  # the latter on Windows for folders too
+        if path.is_dir():
+            raise NapariCliperError(f"“{path}” is a folder: give a file in it.") from error
+        raise NapariCliperError(f"“{path}” may not be read: change its permissions.") from error
     except Exception as error:  # decoders of damaged files raise nearly everything there is
-        if path.is_dir():  # what opening one raises differs between systems
-            raise NapariCliperError(f"“{path}” is a folder: give the picture files in it.") from error
         if isinstance(error, OSError) and error.errno is not None:
             raise NapariCliperError(
-                f"“{path}” cannot be read ({error.strerror}): check its name and permissions."
+                f"“{path}” cannot be read ({error.strerror}): check its name and its disk."
             ) from error
         raise NapariCliperError(
             f"“{path}” is damaged or cut short ({error}): copy or download it again."

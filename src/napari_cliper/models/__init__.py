@@ -1,0 +1,1 @@
+"""Where models come from: presets, weights, and building the towers from them."""

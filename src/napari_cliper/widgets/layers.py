@@ -124,14 +124,14 @@ def result_layers(result: Result, with_attention: bool) -> list[ResultLayer]:
     """Prepare the layers of a result; needs no window and may run in any thread."""
     label_maps = {"coarse": result.coarse_labels, "refined": result.labels}
     layers = [
-        _labels_layer(role, labels, result.classes) for role, labels in label_maps.items()
+        labels_layer(role, labels, result.classes) for role, labels in label_maps.items()
     ]
     if with_attention:
-        layers.insert(0, _attention_layer(result.attention, result.labels.shape))
+        layers.insert(0, attention_layer(result.attention, result.labels.shape))
     return layers
 
 
-def _labels_layer(role: str, labels: NDArray[np.uint16], classes: ClassList) -> ResultLayer:
+def labels_layer(role: str, labels: NDArray[np.uint16], classes: ClassList) -> ResultLayer:
     """Prepare a Labels layer with class names and colours.
 
     The data is uint8 where the ids allow it: napari hands that to the graphics card as it is,
@@ -156,7 +156,7 @@ def _labels_layer(role: str, labels: NDArray[np.uint16], classes: ClassList) -> 
     return ResultLayer(role, data, attributes, {"visible": role == "refined", "opacity": 0.5})
 
 
-def _attention_layer(attention: NDArray[np.float32], size: tuple[int, ...]) -> ResultLayer:
+def attention_layer(attention: NDArray[np.float32], size: tuple[int, ...]) -> ResultLayer:
     """Prepare an Image layer whose grid of patches covers a picture of `size` = (H, W)."""
     stretch = (size[0] / attention.shape[0], size[1] / attention.shape[1])
     limits = float(attention.min()), float(np.nextafter(attention.max(), np.float32(np.inf)))
@@ -167,7 +167,7 @@ def _attention_layer(attention: NDArray[np.float32], size: tuple[int, ...]) -> R
 def show(viewer: Viewer, plane: Plane, item: ResultLayer) -> Layer:
     """Update our layer for `item`, or add one if there is none or a person changed its pixels."""
     placement = _stretched(plane.placement, item.stretch)
-    notes = {"picture": plane.picture, "role": item.role, "digest": _digest(item.data)}
+    notes = {"picture": plane.picture, "role": item.role, "digest": digest(item.data)}
     layer = _untouched_layer(viewer, notes, item.data.shape)
     if layer is None:
         kind = Labels if item.data.dtype.kind == "u" else Image
@@ -188,7 +188,7 @@ def show(viewer: Viewer, plane: Plane, item: ResultLayer) -> Layer:
         _set_changed(layer, placement)
         for name, value in item.attributes.items():
             setattr(layer, name, value)
-        layer.metadata[KEY] |= notes
+        layer.metadata[KEY] = layer.metadata[KEY] | notes  # a copy may share the old ones
     return layer
 
 
@@ -202,6 +202,13 @@ def fitting_classes(layer: Layer) -> str:
     return str(layer.metadata.get(KEY, {}).get("classes", ""))
 
 
+def digest(data: NDArray[Any]) -> str:
+    """Tell arrays apart by dtype, shape and content. About 1 ms per megabyte."""
+    hashed = blake2b(f"{data.dtype.str} {data.shape}".encode(), digest_size=16)
+    hashed.update(np.ascontiguousarray(data))
+    return hashed.hexdigest()
+
+
 def _untouched_layer(
     viewer: Viewer, notes: Mapping[str, str], shape: tuple[int, ...]
 ) -> Layer | None:
@@ -210,19 +217,12 @@ def _untouched_layer(
         found = layer.metadata.get(KEY, {})
         if (
             found.get("layer") == str(layer.unique_id)
-            and all(found[name] == notes[name] for name in ("picture", "role"))
+            and all(found.get(name) == notes[name] for name in ("picture", "role"))
             and layer.data.shape == shape
-            and found["digest"] == _digest(layer.data)
+            and found.get("digest") == digest(layer.data)
         ):
             return layer
     return None
-
-
-def _digest(data: NDArray[Any]) -> str:
-    """Tell arrays apart by dtype, shape and content. About 1 ms per megabyte."""
-    hashed = blake2b(f"{data.dtype.str} {data.shape}".encode(), digest_size=16)
-    hashed.update(np.ascontiguousarray(data))
-    return hashed.hexdigest()
 
 
 def _forget_strokes(layer: Labels) -> None:

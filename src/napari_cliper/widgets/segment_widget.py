@@ -98,6 +98,7 @@ class SegmentWidget(QWidget):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(10)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._download = QCheckBox("Allow downloads")
         self._attention = QCheckBox("Add the attention map")
 
         self._start = QPushButton("Segment")
@@ -113,6 +114,7 @@ class SegmentWidget(QWidget):
             "classes": (self._classes, CLASSES_HELP),
             "preset": (self._preset, "The models; “auto” takes the best whose weights are here"),
             "device": (self._device, "Where the models run; “auto” takes a GPU if there is one"),
+            "download": (self._download, "Fetch weights that are not here: this may be gigabytes"),
             "attention": (self._attention, "Also show which places draw the most attention"),
             "segment": (self._start, "Segment the picture by these words (Ctrl+Enter)"),
             "cancel": (self._cancel, "Stop before the next step; nothing is added"),
@@ -130,6 +132,7 @@ class SegmentWidget(QWidget):
         form.addRow(self._classes)
         form.addRow("Preset", self._preset)
         form.addRow("Device", self._device)
+        form.addRow(self._download)
         form.addRow(self._attention)
         buttons = QHBoxLayout()
         buttons.addWidget(self._start)
@@ -176,9 +179,15 @@ class SegmentWidget(QWidget):
         self._cancel.setEnabled(True)
         self._status.clear()
         self._show_progress("Loading the libraries")
-        preset, device = self._preset.currentData(), self._device.currentText()
-        with_attention = self._attention.isChecked()
-        self._job.start(segmentation(plane, classes, preset, device, with_attention))
+        steps = segmentation(
+            plane,
+            classes,
+            preset=self._preset.currentData(),
+            device=self._device.currentText(),
+            download=self._download.isChecked(),
+            with_attention=self._attention.isChecked(),
+        )
+        self._job.start(steps)
 
     def _stop(self) -> None:
         self._job.cancel()

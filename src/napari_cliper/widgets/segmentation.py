@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cliper.widgets import warm_up
-from napari_cliper.widgets.layers import Plane, ResultLayer, result_layers
+from napari_cliper.widgets.layers import Plane, ResultLayer, digest, result_layers
 
 if TYPE_CHECKING:
     from napari_cliper.annotation.class_list import ClassList
     from napari_cliper.cliper.steps import Steps
-    from napari_cliper.segmenter import Result, Segmenter
+    from napari_cliper.segmenter import Encoding, Result, Segmenter
 
-_segmenters: dict[tuple[str, str], Segmenter] = {}
-"""By preset and device, once loaded: for all docks of the process."""
+# What took long and may be wanted again, for all docks of the process.
+_segmenters: dict[tuple[str, str], Segmenter] = {}  # by preset and device
+_encodings: dict[tuple[str, str, str], Encoding] = {}  # of the last picture; they may be large
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Segmented:
     layers : list of ResultLayer
         From bottom to top.
     summary : str
-        One line on what was found by which model.
+        What was found by which model, in a line or two.
     """
 
     plane: Plane
@@ -38,7 +39,12 @@ class Segmented:
 
 
 def segmentation(
-    plane: Plane, classes: ClassList, preset: str, device: str, with_attention: bool
+    plane: Plane,
+    classes: ClassList,
+    preset: str,
+    device: str,
+    download: bool = False,
+    with_attention: bool = False,
 ) -> Steps[Segmented]:
     """Load the models if need be, then segment a picture.
 
@@ -51,11 +57,20 @@ def segmentation(
     from napari_cliper import segmenter
 
     if (preset, device) not in _segmenters:
-        _segmenters[preset, device] = yield from segmenter.load_steps(preset, device)
+        _segmenters[preset, device] = yield from segmenter.load_steps(
+            preset, device, download=download
+        )
     model = _segmenters[preset, device]
-    result = yield from model.segment_steps(plane.pixels(), classes)
-    layers = result_layers(result, with_attention)
-    return Segmented(plane, layers, f"{model.preset_name} on {model.device}: {_found(result)}")
+    pixels = plane.pixels()
+    key = (preset, device, digest(pixels))
+    if key not in _encodings:
+        _encodings.clear()
+    result = yield from model.segment_steps(_encodings.get(key, pixels), classes)
+    _encodings[key] = result.encoding
+    summary = f"{model.preset_name} on {model.device}: {_found(result)}."
+    if model.note is not None:
+        summary += f"\n{model.note}"
+    return Segmented(plane, result_layers(result, with_attention), summary)
 
 
 def _found(result: Result) -> str:

