@@ -18,7 +18,7 @@ ON_SCREEN := QT_API=pyqt6 QT_QPA_PLATFORM=xcb \
 endif
 PYTEST := $(ON_SCREEN) $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all lint qt-libraries clean
+.PHONY: help demo test test-all parity lint qt-libraries clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ test: qt-libraries $(VENV)/.installed-test ## install, then run the tests (under
 
 test-all: qt-libraries $(VENV)/.installed-test ## run all tests, the slow ones too
 	$(PYTEST) $(PYTEST_ARGS)
+
+parity: qt-libraries $(VENV)/.installed-test ## compare with the reference strictly (docs/parity.md)
+	$(CC) -shared -fPIC -o $(VENV)/intel_cpu.so tools/intel_cpu.c
+	LD_PRELOAD=$(CURDIR)/$(VENV)/intel_cpu.so CLIPER_PARITY=strict \
+		$(BIN)/python -m pytest tests/cliper/test_parity.py $(PYTEST_ARGS)
 
 lint: qt-libraries $(VENV)/.installed-dev ## check style, types, layers and the manifest
 	$(BIN)/ruff check .

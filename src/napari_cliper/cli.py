@@ -1,6 +1,5 @@
 """The command `napari-cliper`: the same core without a window."""
 
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from rich.table import Table
 
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.images import to_rgb
 
 if TYPE_CHECKING:
     from napari_cliper.cliper.steps import Steps, T
@@ -66,10 +66,11 @@ def segment(
     from napari_cliper.files.overlay import save_overlay
     from napari_cliper.files.pictures import read_picture
 
+    # All mistakes show before the long work.
     class_list = ClassList.parse(classes)
-    targets = plan(images, output, overwrite)
     for image in images:
-        read_picture(image)  # all mistakes show before the long work
+        to_rgb(read_picture(image))
+    targets = plan(images, output, class_list, overwrite)
     with Reporter() as reporter:
         from napari_cliper.segmenter import load_steps
 
@@ -96,8 +97,9 @@ def gui(
 
     pictures = [(path, read_picture(path)) for path in images or ()]
     try:
-        import napari
         from napari.qt import get_qapp  # noqa: F401
+
+        import napari
     except ImportError as error:
         raise NapariCliperError(
             'napari finds no Qt to draw its window with: pip install "napari-cliper[all]".'
@@ -117,14 +119,18 @@ class Target:
     overlay: Path
 
 
-def plan(images: list[Path], output: Path, overwrite: bool) -> list[Target]:
+def plan(images: list[Path], output: Path, classes: ClassList, overwrite: bool) -> list[Target]:
     """Where each picture's results go.
 
     Raises
     ------
     NapariCliperError
-        If two pictures would be written to the same file, or a file is there already.
+        If two pictures would be written to the same file, a file is there already, or the folder
+        cannot be written.
     """
+    from napari_cliper.files.atomic import check_free, check_writable
+    from napari_cliper.files.indexed_png import check_target
+
     stems: dict[str, Path] = {}
     for image in images:
         if image.stem in stems:
@@ -134,11 +140,13 @@ def plan(images: list[Path], output: Path, overwrite: bool) -> list[Target]:
             )
         stems[image.stem] = image
     targets = [Target(output / (stem + LABELS), output / (stem + OVERLAY)) for stem in stems]
-    for path in (path for target in targets for path in (target.labels, target.overlay)):
-        if path.exists() and not overwrite:
-            raise NapariCliperError(
-                f"{path} is there already: add --overwrite, or choose another --output."
-            )
+    check_writable(output)
+    try:
+        for target in targets:
+            check_target(target.labels, classes, overwrite)
+            check_free(target.overlay, overwrite)
+    except NapariCliperError as error:
+        raise NapariCliperError(f"{error} Here: --overwrite, or another --output.") from error
     return targets
 
 
@@ -206,9 +214,6 @@ def one_sentence() -> Iterator[None]:
     except NapariCliperError as error:
         typer.echo(f"napari-cliper: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("napari-cliper: cancelled", err=True)
-        sys.exit(128 + signal.SIGINT)
 
 
 def main() -> None:

@@ -113,7 +113,8 @@ def test_clip_gives_what_open_clip_gives(clip, clip_folder):
     image_encoder, text_encoder = clip
     stored = load_file(clip_folder / "open_clip_model.safetensors")
     reference = open_clip.create_model("ViT-B-16-quickgelu", load_weights=False)
-    reference.load_state_dict({name: tensor.float() for name, tensor in stored.items()})
+    tensors = {name: tensor.float() for name, tensor in stored.items()}
+    reference.load_state_dict(tensors, assign=True)
     reference.eval()
     pixels = torch.randn(1, 3, 224, 224)
     words = ["a photo of a cat.", "sofa"]

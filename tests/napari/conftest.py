@@ -55,7 +55,10 @@ class Dock:
     def type(self, words: str) -> None:
         """Replace what is in the class box, key by key."""
         self.classes.selectAll()
-        self.qtbot.keyClicks(self.classes, words)
+        for number, line in enumerate(words.splitlines()):
+            if number:
+                self.qtbot.keyClick(self.classes, Qt.Key.Key_Return)
+            self.qtbot.keyClicks(self.classes, line)
 
     def click(self, part: QWidget) -> None:
         self.qtbot.mouseClick(part, Qt.MouseButton.LeftButton)

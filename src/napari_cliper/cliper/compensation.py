@@ -236,7 +236,7 @@ class DiffusionSelfAttention(AttentionSource):
     def encode_latent(self, image: NDArray[np.uint8]) -> Tensor:
         """The picture's latent before noise, (1, 4, g, g): the VAE's mean times its scale."""
         side = self.grid[0] * 2 ** (len(self.vae.config.block_out_channels) - 1)
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None] / 255
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
         pixels = F.interpolate(pixels, (side, side), mode="nearest") * 2 - 1
         encoded = self.vae.encode(pixels.to(self.vae.device, self.vae.dtype)).latent_dist.mean
         return encoded * self.vae.config.scaling_factor  # type: ignore[no-any-return]

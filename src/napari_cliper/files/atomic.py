@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,6 +55,26 @@ def atomic_write(path: str | Path, overwrite: bool = False) -> Iterator[BinaryIO
         # If its folder is none, or gone, there is nothing to remove.
         with suppress(OSError):
             temporary.unlink()
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder in which no file can be made, and leave no trace there.
+
+    Of a folder that does not exist yet, the nearest one above it is tried.
+
+    Raises
+    ------
+    NapariCliperError
+    """
+    try:
+        nearest = next(above for above in (folder, *folder.absolute().parents) if above.exists())
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise NapariCliperError(
+            f"The folder “{folder}” cannot be written ({error.strerror or error}): "
+            "choose another one, or make room and check its permissions."
+        ) from error
 
 
 def check_free(path: Path, overwrite: bool) -> None:

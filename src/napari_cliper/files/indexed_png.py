@@ -74,19 +74,30 @@ def save_labels(
             picture.save(png, "PNG")
         return
 
+    check_target(path, classes, overwrite)
     beside = path.with_name(CLASSES_FILE)
-    same = _holds(beside, classes)  # saving many pictures of the same classes is no overwriting
-    check_free(path, overwrite)
-    if not (same or overwrite) and beside.exists():
-        raise NapariCliperError(
-            f"“{beside}” holds other classes: choose another folder, or allow overwriting."
-        )
     text = PngInfo()
     text.add_itxt(KEY, classes.model_dump_json())
     with atomic_write(beside, overwrite=True) as json, atomic_write(path, overwrite) as png:
         json.write(classes.to_json().encode())
         json.flush()  # a full disk shows before either is moved to its place
         picture.save(png, "PNG", pnginfo=text)
+
+
+def check_target(path: Path, classes: ClassList, overwrite: bool) -> None:
+    """Refuse a place for labels that is taken, or beside which other classes are kept.
+
+    Raises
+    ------
+    NapariCliperError
+    """
+    check_free(path, overwrite)
+    beside = path.with_name(CLASSES_FILE)
+    # Saving many pictures of the same classes is no overwriting.
+    if not overwrite and beside.exists() and not _holds(beside, classes):
+        raise NapariCliperError(
+            f"“{beside}” holds other classes: choose another folder, or allow overwriting."
+        )
 
 
 def load_labels(path: str | Path) -> tuple[NDArray[np.uint16], ClassList | None]:

@@ -122,15 +122,6 @@ def make_settings(preset: Preset) -> Settings:
         ) from error
 
 
-def prompt_templates(preset: Preset) -> tuple[str, ...]:
-    """The preset's templates as strings with `{}` for the class."""
-    if preset.templates != "imagenet":
-        return preset.templates
-    from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
-
-    return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
-
-
 def _load_encoder(
     preset: Preset, device: torch.device, folder: Path | None, download: bool
 ) -> Steps[tuple[ImageEncoder, TextEncoder]]:

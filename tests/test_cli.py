@@ -1,0 +1,204 @@
+"""The command line, as a person uses it: real files, the small preset, exit status and sentences."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from napari_cliper import load_labels
+from napari_cliper.cli import main
+
+Run = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture
+def cat(tmp_path: Path) -> Path:
+    path = tmp_path / "cat.png"
+    Image.fromarray(skimage.data.cat()).save(path)
+    return path
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Run:
+    """Run the command in this process, writing to `tmp_path / "out"`."""
+
+    def run(*arguments: object) -> SimpleNamespace:
+        line = ["napari-cliper", "segment", *map(str, arguments)]
+        if "--output" not in line:
+            line += ["--output", str(tmp_path / "out")]
+        monkeypatch.setattr(sys, "argv", line)
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return SimpleNamespace(status=stop.value.code, **capsys.readouterr()._asdict())
+
+    return run
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_segment_writes_labels_classes_and_an_overlay(run: Run, cat: Path, tmp_path: Path) -> None:
+    done = run(cat, "--classes", "cat; sofa = couch, settee", "--preset", "small")
+    assert done.status == 0, done.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "cat_labels.png",
+        "cat_overlay.png",
+        "classes.json",
+    ]
+    labels, classes = load_labels(tmp_path / "out" / "cat_labels.png")
+    assert labels.shape == (300, 451)
+    assert classes is not None
+    assert classes.names == ("cat", "sofa")
+    # The animal fills the middle; its outline was drawn by nobody, so only the bulk is checked.
+    assert (labels[100:250, 150:350] == 1).mean() > 0.9
+    with Image.open(tmp_path / "out" / "cat_labels.png") as picture:
+        assert picture.mode == "P"
+        assert picture.getpalette()[3:6] == list(classes[0].color)
+    names = [entry["name"] for entry in json.loads((tmp_path / "out/classes.json").read_text())["classes"]]
+    assert names == ["cat", "sofa"]
+    for word in ("class", "presence", "share of pixels", "cat", "sofa", " s"):
+        assert word in done.out
+
+
+def test_a_fresh_process_works_from_another_folder(cat: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from napari_cliper.cli import main; main()", "segment"]
+    arguments = ["cat.png", "--classes", "cat", "--preset", "small"]
+    done = subprocess.run(
+        [*command, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "napari-cliper-output" / "cat_labels.png").is_file()
+
+
+def test_nothing_is_replaced_unasked(run: Run, cat: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "out" / "cat_labels.png"
+    taken.parent.mkdir()
+    taken.write_bytes(b"somebody's work")
+    refused = run(cat, "--classes", "cat", "--preset", "small")
+    assert refused.status == 2
+    assert "--overwrite" in refused.err
+    assert taken.read_bytes() == b"somebody's work"
+    assert run(cat, "--classes", "cat", "--preset", "small", "--overwrite").status == 0
+    assert load_labels(taken)[0].shape == (300, 451)
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [
+        ("", "name at least one"),
+        ("# cat", "name at least one"),
+        ("cat; Cat", "more than once"),
+        ("= couch", "no name"),
+        ("cat " * 500, "too long for the text encoder"),
+    ],
+)
+def test_words_that_cannot_be_used(
+    run: Run, cat: Path, tmp_path: Path, classes: str, says: str
+) -> None:
+    expect_one_sentence(run(cat, "--classes", classes, "--preset", "small"), says, tmp_path)
+
+
+def expect_one_sentence(done: SimpleNamespace, says: str, tmp_path: Path) -> None:
+    assert done.status == 2
+    assert says in done.err
+    assert "Traceback" not in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_that_cannot_be_used(run: Run, tmp_path: Path) -> None:
+    whole = save(tmp_path / "whole.png", skimage.data.cat()).read_bytes()
+    (tmp_path / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_text("not a picture")
+    save(tmp_path / "thin.png", np.zeros((300, 1, 3), np.uint8))
+    for name, says in {
+        "missing.png": "no file",
+        "truncated.png": "truncated",
+        "text.png": "text.png",
+        "thin.png": "16 pixels",
+        "": "folder",
+    }.items():
+        done = run(tmp_path / name, "--classes", "cat", "--preset", "small")
+        expect_one_sentence(done, says, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        skimage.data.cat()[..., 0],
+        np.dstack([skimage.data.cat(), np.full((300, 451), 255, np.uint8)]),
+        skimage.data.cat()[..., 0].astype(np.uint16) * 200,
+    ],
+    ids=["grey", "RGBA", "16-bit"],
+)
+def test_other_kinds_of_pictures(run: Run, tmp_path: Path, pixels: np.ndarray) -> None:
+    path = save(tmp_path / "picture.png", pixels)
+    done = run(path, "--classes", "cat", "--preset", "small")
+    assert done.status == 0, done.err
+    labels, _ = load_labels(tmp_path / "out" / "picture_labels.png")
+    assert (labels[100:250, 150:350] == 1).mean() > 0.8
+
+
+def test_a_float_picture_with_holes(run: Run, tmp_path: Path) -> None:
+    import tifffile
+
+    pixels = skimage.data.cat().astype(np.float32) / 255
+    pixels[:40, :40] = np.nan
+    tifffile.imwrite(tmp_path / "float.tif", pixels, photometric="rgb")
+    done = run(tmp_path / "float.tif", "--classes", "cat", "--preset", "small")
+    assert done.status == 0, done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--preset", "tiny"), "no preset “tiny”"),
+        (("--preset", "small", "--device", "abacus"), "no device “abacus”"),
+        (("--preset", "base"), "not on this machine"),
+        (("--preset", "small", "--weights", "nowhere"), "no weights folder"),
+    ],
+)
+def test_models_that_cannot_be_had(
+    run: Run, cat: Path, tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    expect_one_sentence(run(cat, "--classes", "cat", *arguments), says, tmp_path)
+
+
+def test_an_output_folder_that_cannot_be_written(run: Run, cat: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = run(cat, "--classes", "cat", "--preset", "small", "--output", tmp_path / "file" / "out")
+    expect_one_sentence(done, "cannot be written", tmp_path)
+
+
+def test_pictures_of_the_same_name_would_collide(run: Run, cat: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    twin = tmp_path / "other" / "cat.png"
+    twin.write_bytes(cat.read_bytes())
+    expect_one_sentence(run(cat, twin, "--classes", "cat"), "the same files", tmp_path)
+
+
+def test_auto_says_how_to_get_the_larger_models(run: Run, cat: Path) -> None:
+    done = run(cat, "--classes", "cat")
+    assert done.status == 0, done.err
+    assert "Stable Diffusion" in done.out
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    heavy = ["torch", "open_clip", "diffusers", "napari", "skimage", "numpy"]
+    code = f"import napari_cliper, sys; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert done.stdout.strip() == "[]"

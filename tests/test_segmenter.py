@@ -1,0 +1,103 @@
+"""The scripting interface with the small preset's real weights."""
+
+import numpy as np
+import pytest
+import skimage.data
+
+import napari_cliper as nc
+from napari_cliper.annotation.class_list import ClassEntry, ClassList
+from napari_cliper.segmenter import Segmenter, drain
+
+
+@pytest.fixture(scope="module")
+def model() -> Segmenter:
+    return nc.load("small", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def cat() -> np.ndarray:
+    return skimage.data.cat()
+
+
+def test_segment_once_then_again_with_other_words(model: Segmenter, cat: np.ndarray) -> None:
+    encoding = model.encode(cat)
+    result = model.segment(encoding, "cat; sofa = couch, settee")
+    assert result.labels.shape == result.coarse_labels.shape == (300, 451)
+    assert result.labels.dtype == result.coarse_labels.dtype == np.uint16
+    assert set(np.unique(result.labels)) <= {0, 1, 2}
+    assert result.presence.shape == (2,)
+    assert result.presence.dtype == np.float32
+    assert result.scores.shape == (2, 300, 451)
+    assert result.scores.dtype == np.float32
+    again = model.segment(encoding, "sofa = couch, settee; cat")
+    np.testing.assert_allclose(again.presence, result.presence[::-1], rtol=1e-4)
+    np.testing.assert_array_equal(model.segment(cat, "cat; sofa = couch, settee").labels, result.labels)
+
+
+def test_thresholds_change_labels_and_nothing_else(model: Segmenter, cat: np.ndarray) -> None:
+    encoding = model.encode(cat)
+    scores = model.score(encoding, "cat")
+    usual = model.label(encoding, scores, "cat")
+    strict = model.label(encoding, scores, "cat", background_threshold=0.9)
+    absent = model.label(encoding, scores, "cat", presence_threshold=1.0)
+    assert 0 < (strict.labels > 0).sum() < (usual.labels > 0).sum()
+    assert not (strict.labels > usual.labels).any()
+    assert absent.labels.max() == 0
+    np.testing.assert_array_equal(usual.presence, absent.presence)
+
+
+def test_ids_of_a_class_list_are_kept(model: Segmenter, cat: np.ndarray) -> None:
+    classes = ClassList(classes=(ClassEntry(id=300, name="cat"), ClassEntry(id=7, name="sofa")))
+    result = model.segment(cat, classes)
+    plain = model.segment(cat, "cat; sofa")
+    np.testing.assert_array_equal(result.labels == 300, plain.labels == 1)
+    np.testing.assert_array_equal(result.labels == 7, plain.labels == 2)
+
+
+def test_the_background_words_of_a_class_list_count(model: Segmenter, cat: np.ndarray) -> None:
+    encoding = model.encode(cat)
+    rival = model.segment(encoding, ClassList.parse("cat").model_copy(update={"background": ("kitten",)}))
+    alone = model.segment(encoding, ClassList.parse("cat").model_copy(update={"background": ()}))
+    assert rival.presence[0] < alone.presence[0]
+
+
+def test_attention_is_relative_to_its_mean(model: Segmenter, cat: np.ndarray) -> None:
+    attention = model.segment(cat, "cat").attention
+    assert attention.ndim == 2
+    assert attention.mean() == pytest.approx(1, rel=1e-4)
+
+
+def test_steps_have_names_and_can_be_left(model: Segmenter, cat: np.ndarray) -> None:
+    steps = model.segment_steps(cat, "cat")
+    assert next(steps).name
+    steps.close()
+    names: list[str] = []
+    drain(model.segment_steps(cat, "unheard-of word"), lambda step: names.append(step.name))
+    assert {"Reading the words", "Looking at the picture", "Reading self-attention"} < set(names)
+
+
+def test_a_word_is_encoded_once(model: Segmenter, cat: np.ndarray) -> None:
+    encoding = model.encode(cat)
+    model.segment(encoding, "teapot")
+    names: list[str] = []
+    drain(model.segment_steps(encoding, "teapot"), lambda step: names.append(step.name))
+    assert "Reading the words" not in names
+
+
+def test_saving_a_result(model: Segmenter, cat: np.ndarray, tmp_path: object) -> None:
+    result = model.segment(cat, "cat; sofa")
+    nc.save_labels(f"{tmp_path}/cat.png", result)
+    labels, classes = nc.load_labels(f"{tmp_path}/cat.png")
+    np.testing.assert_array_equal(labels, result.labels)
+    assert classes == result.classes
+
+
+def test_mistakes_are_told_in_a_sentence(model: Segmenter, cat: np.ndarray) -> None:
+    with pytest.raises(nc.NapariCliperError, match="no preset"):
+        nc.load("tiny")
+    with pytest.raises(nc.NapariCliperError, match="no device"):
+        nc.load("small", device="cuda:99")
+    with pytest.raises(nc.NapariCliperError):
+        model.segment(cat, "")
+    with pytest.raises(nc.NapariCliperError):
+        model.segment(cat[:, :1], "cat")
