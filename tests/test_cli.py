@@ -27,9 +27,7 @@ def cat(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Run:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Run the command in this process, writing to `tmp_path / "out"`."""
 
     def run(*arguments: object) -> SimpleNamespace:
@@ -66,7 +64,10 @@ def test_segment_writes_labels_classes_and_an_overlay(run: Run, cat: Path, tmp_p
     with Image.open(tmp_path / "out" / "cat_labels.png") as picture:
         assert picture.mode == "P"
         assert picture.getpalette()[3:6] == list(classes[0].color)
-    names = [entry["name"] for entry in json.loads((tmp_path / "out/classes.json").read_text())["classes"]]
+    names = [
+        entry["name"]
+        for entry in json.loads((tmp_path / "out/classes.json").read_text())["classes"]
+    ]
     assert names == ["cat", "sofa"]
     for word in ("class", "presence", "share of pixels", "cat", "sofa", " s"):
         assert word in done.out

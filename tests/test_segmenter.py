@@ -31,7 +31,9 @@ def test_segment_once_then_again_with_other_words(model: Segmenter, cat: np.ndar
     assert result.scores.dtype == np.float32
     again = model.segment(encoding, "sofa = couch, settee; cat")
     np.testing.assert_allclose(again.presence, result.presence[::-1], rtol=1e-4)
-    np.testing.assert_array_equal(model.segment(cat, "cat; sofa = couch, settee").labels, result.labels)
+    np.testing.assert_array_equal(
+        model.segment(cat, "cat; sofa = couch, settee").labels, result.labels
+    )
 
 
 def test_thresholds_change_labels_and_nothing_else(model: Segmenter, cat: np.ndarray) -> None:
@@ -56,9 +58,21 @@ def test_ids_of_a_class_list_are_kept(model: Segmenter, cat: np.ndarray) -> None
 
 def test_the_background_words_of_a_class_list_count(model: Segmenter, cat: np.ndarray) -> None:
     encoding = model.encode(cat)
-    rival = model.segment(encoding, ClassList.parse("cat").model_copy(update={"background": ("kitten",)}))
+    rival = model.segment(
+        encoding, ClassList.parse("cat").model_copy(update={"background": ("kitten",)})
+    )
     alone = model.segment(encoding, ClassList.parse("cat").model_copy(update={"background": ()}))
     assert rival.presence[0] < alone.presence[0]
+
+
+def test_a_class_is_not_its_own_background(model: Segmenter, cat: np.ndarray) -> None:
+    encoding = model.encode(cat)
+    word = model.preset.background[0]
+    result = model.segment(encoding, f"cat; thing = {word.upper()}")
+    without = ClassList.parse(f"cat; thing = {word.upper()}").model_copy(
+        update={"background": model.preset.background[1:]}
+    )
+    np.testing.assert_array_equal(result.labels, model.segment(encoding, without).labels)
 
 
 def test_attention_is_relative_to_its_mean(model: Segmenter, cat: np.ndarray) -> None:

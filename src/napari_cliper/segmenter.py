@@ -216,8 +216,7 @@ class Segmenter:
     def _text_steps(self, classes: ClassList) -> Steps[tuple[Tensor, Tensor]]:
         """Text rows of classes and background words; a prompt is encoded once a process."""
         templates = classes.templates or template_sentences(self.preset)
-        background = self.preset.background if classes.background is None else classes.background
-        prompts = [*classes.prompts, *background]
+        prompts = [*classes.prompts, *_background(self.preset, classes)]
         new = [
             prompt
             for prompt in dict.fromkeys(prompts)
@@ -230,6 +229,13 @@ class Segmenter:
             )
         rows = [self._text_rows[templates, prompt] for prompt in prompts]
         return _stack(rows[: len(classes)], rows[0]), _stack(rows[len(classes) :], rows[0])
+
+
+def _background(preset: Preset, classes: ClassList) -> tuple[str, ...]:
+    """The words for what is none of the classes, without those that a class has taken."""
+    words = preset.background if classes.background is None else classes.background
+    taken = {word.casefold() for entry in classes for word in (entry.name, *entry.synonyms)}
+    return tuple(word for word in words if word.casefold() not in taken)
 
 
 def _stack(rows: Sequence[Tensor], like: Tensor) -> Tensor:

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import pytest
-from napari import Viewer
 from napari.utils.notifications import notification_manager
-from napari_cliper.widgets import SegmentWidget, warm_up
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -17,7 +16,9 @@ from qtpy.QtWidgets import (
     QPushButton,
     QWidget,
 )
-from qtpy.QtCore import Qt
+
+from napari import Viewer
+from napari_cliper.widgets import SegmentWidget, warm_up
 
 T = TypeVar("T", bound=QWidget)
 

@@ -2,15 +2,16 @@
 
 import gc
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from napari_cliper.errors import NapariCliperError
-from napari_cliper.widgets.jobs import Job
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QObject, QThreadPool
+
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.widgets.jobs import Job
 
 
 class Heard:

@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets.layers import (
-    Plane,
-    ResultLayer,
+    attention_layer,
     fitting_classes,
     is_ours,
     labels_layer,
-    attention_layer,
     show,
     shown_plane,
 )

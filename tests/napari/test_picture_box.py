@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from pytestqt.qtbot import QtBot
+
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.widgets.layers import attention_layer, labels_layer, show, shown_plane
 from napari_cliper.widgets.picture_box import PictureBox
-from pytestqt.qtbot import QtBot
 
 PIXELS = np.zeros((40, 60), np.uint8)
 

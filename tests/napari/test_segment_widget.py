@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari import Viewer
 from napari.layers import Image, Labels
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, Qt, QThreadPool
 from qtpy.QtGui import QGuiApplication
 from skimage.data import cat
+
+from napari import Viewer
 
 CAT = cat()[::2, ::2]  # half of it is enough, and faster
 
@@ -32,9 +33,7 @@ def test_words_become_two_masks(viewer: Viewer, picture: Image, dock: Any, told:
         assert mask.editable
         assert mask.data.shape == CAT.shape[:2]
         assert list(mask.features["name"]) == ["background", "cat", "sofa"]
-        np.testing.assert_allclose(
-            mask.data_to_world((20, 30)), picture.data_to_world((20, 30))
-        )
+        np.testing.assert_allclose(mask.data_to_world((20, 30)), picture.data_to_world((20, 30)))
         assert mask.units == picture.units
     refined = viewer.layers["photo [refined]"]
     assert (refined.data == 1).mean() > 0.3  # the cat fills most of the photograph
@@ -253,9 +252,7 @@ def test_cancel_answers_at_once_and_adds_nothing(
     picture.data = CAT[::-1].copy()  # not the picture whose encoding is kept
     dock.click(dock.segment)
     assert dock.cancel.isEnabled()
-    dock.qtbot.waitUntil(
-        lambda: dock.progress.format() == "Looking at the picture", timeout=60_000
-    )
+    dock.qtbot.waitUntil(lambda: dock.progress.format() == "Looking at the picture", timeout=60_000)
     dock.click(dock.cancel)
     assert dock.progress.format() == "Cancelling…"
     assert not dock.cancel.isEnabled()
@@ -272,9 +269,7 @@ def start(dock: Any) -> None:
     picture = dock.viewer.layers[0]
     picture.data = np.roll(CAT, np.random.default_rng().integers(100), axis=0)
     dock.click(dock.segment)
-    dock.qtbot.waitUntil(
-        lambda: dock.progress.format() == "Looking at the picture", timeout=60_000
-    )
+    dock.qtbot.waitUntil(lambda: dock.progress.format() == "Looking at the picture", timeout=60_000)
 
 
 def test_the_picture_may_be_renamed_meanwhile(viewer: Viewer, picture: Image, dock: Any) -> None:
@@ -282,7 +277,11 @@ def test_the_picture_may_be_renamed_meanwhile(viewer: Viewer, picture: Image, do
     picture.name = "renamed"
     picture.scale = (1, 1)
     dock.wait()
-    assert [layer.name for layer in viewer.layers] == ["renamed", "photo [coarse]", "photo [refined]"]
+    assert [layer.name for layer in viewer.layers] == [
+        "renamed",
+        "photo [coarse]",
+        "photo [refined]",
+    ]
     assert tuple(viewer.layers[-1].scale) == (0.5, 0.25)  # as it was when Segment was pressed
     dock.run()
     assert len(viewer.layers) == 3

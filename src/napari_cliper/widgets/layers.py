@@ -123,9 +123,7 @@ def shown_plane(viewer: Viewer, layer: Image) -> Plane:
 def result_layers(result: Result, with_attention: bool) -> list[ResultLayer]:
     """Prepare the layers of a result; needs no window and may run in any thread."""
     label_maps = {"coarse": result.coarse_labels, "refined": result.labels}
-    layers = [
-        labels_layer(role, labels, result.classes) for role, labels in label_maps.items()
-    ]
+    layers = [labels_layer(role, labels, result.classes) for role, labels in label_maps.items()]
     if with_attention:
         layers.insert(0, attention_layer(result.attention, result.labels.shape))
     return layers
@@ -258,9 +256,9 @@ def _stretched(placement: dict[str, Any], stretch: tuple[float, float]) -> dict[
 
     Pixel i of it covers the picture's pixels from i · stretch on, and its centre is their mean.
     """
-    inner = CompositeAffine(**{
-        name: placement[name] for name in ("scale", "translate", "rotate", "shear")
-    })
+    inner = CompositeAffine(
+        **{name: placement[name] for name in ("scale", "translate", "rotate", "shear")}
+    )
     scale = np.multiply(placement["scale"], stretch)
     translate = inner((np.array(stretch) - 1) / 2)
     return placement | {"scale": scale, "translate": translate}

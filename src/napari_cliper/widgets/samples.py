@@ -26,4 +26,8 @@ def motorcycle_sample() -> list[LayerData]:
 
 def _photograph(name: str, pixels: NDArray[np.uint8], classes: str) -> LayerData:
     # The key is that of widgets.layers, which would import napari's layers.
-    return pixels, {"name": name, "rgb": True, "metadata": {"napari-cliper": {"classes": classes}}}, "image"
+    return (
+        pixels,
+        {"name": name, "rgb": True, "metadata": {"napari-cliper": {"classes": classes}}},
+        "image",
+    )

@@ -52,9 +52,7 @@ class SegmentWidget(QWidget):
         Its pictures are offered, and it gets the results.
     """
 
-    def __init__(
-        self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None
-    ) -> None:
+    def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
         self._filled_in = ""  # the words we put into the class box ourselves
@@ -95,7 +93,9 @@ class SegmentWidget(QWidget):
         self._device = QComboBox()
         self._device.addItems(DEVICES)
         for box in (self._picture, self._preset, self._device):  # long names do not widen the dock
-            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
             box.setMinimumContentsLength(10)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._download = QCheckBox("Allow downloads")
