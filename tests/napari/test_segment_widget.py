@@ -24,6 +24,16 @@ def picture(viewer: Viewer) -> Image:
     )
 
 
+def start(dock: Any) -> None:
+    """Press Segment on a picture that was never seen, and wait until the engine is at it."""
+    dock.type("cat")
+    dock.viewer.layers[0].data = np.random.default_rng().permutation(CAT)
+    dock.click(dock.segment)
+    assert not dock.segment.isEnabled()
+    assert dock.cancel.isEnabled()
+    dock.qtbot.waitUntil(lambda: dock.progress.format() == "Looking at the picture", timeout=60_000)
+
+
 def test_words_become_two_masks(viewer: Viewer, picture: Image, dock: Any, told: list[str]) -> None:
     dock.run("cat\nsofa = couch, settee")
     assert told == []
@@ -42,45 +52,6 @@ def test_words_become_two_masks(viewer: Viewer, picture: Image, dock: Any, told:
     assert "cat" in dock.status.text()
 
 
-def test_the_window_is_free_while_the_engine_runs(
-    picture: Image, dock: Any, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from napari_cliper.segmenter import Segmenter
-
-    threads = []
-    real = Segmenter.segment_steps
-
-    def watched(self: Segmenter, *args: Any, **kwargs: Any) -> Any:
-        steps = real(self, *args, **kwargs)
-        while True:
-            threads.append(threading.current_thread())
-            try:
-                step = next(steps)
-            except StopIteration as stop:
-                return stop.value
-            yield step
-
-    monkeypatch.setattr(Segmenter, "segment_steps", watched)
-    named = []
-    dock.progress.valueChanged.connect(lambda _: named.append(dock.progress.format()))
-    dock.run("cat")
-    assert len(threads) > 3
-    assert threading.main_thread() not in threads
-    assert "Looking at the picture" in named
-
-
-def test_ctrl_enter_runs_and_other_keys_type(viewer: Viewer, picture: Image, dock: Any) -> None:
-    dock.type("cat")
-    dock.qtbot.keyClick(dock.classes, Qt.Key.Key_Return)
-    dock.qtbot.keyClicks(dock.classes, "dog")
-    assert dock.classes.toPlainText() == "cat\ndog"
-    dock.qtbot.keyClick(dock.classes, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
-    assert not dock.segment.isEnabled()
-    dock.wait()
-    assert len(viewer.layers) == 3
-    assert dock.classes.toPlainText() == "cat\ndog"
-
-
 def test_segment_again_updates_what_nobody_touched(
     viewer: Viewer, picture: Image, dock: Any
 ) -> None:
@@ -88,8 +59,7 @@ def test_segment_again_updates_what_nobody_touched(
     coarse, refined = viewer.layers["photo [coarse]"], viewer.layers["photo [refined]"]
     refined.name = "mine"
     refined.mode = "paint"
-    refined.selected_label = 1
-    refined.paint((10, 10), 0)  # on the canvas a stroke comes down to this
+    refined.paint((10, 10), 7)
     painted = refined.data.copy()
 
     dock.run("dog")
@@ -120,6 +90,16 @@ def test_a_stroke_of_the_mouse_counts(viewer: Viewer, picture: Image, dock: Any)
     assert (mask.data == 7).any()
 
 
+def test_ctrl_enter_runs_and_other_keys_type(viewer: Viewer, picture: Image, dock: Any) -> None:
+    dock.type("cat\ndog")
+    assert dock.classes.toPlainText() == "cat\ndog"
+    dock.qtbot.keyClick(dock.classes, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    assert not dock.segment.isEnabled()
+    dock.wait()
+    assert len(viewer.layers) == 3
+    assert dock.classes.toPlainText() == "cat\ndog"
+
+
 def test_the_attention_is_shown_when_asked_for(viewer: Viewer, picture: Image, dock: Any) -> None:
     dock.attention.setChecked(True)
     dock.run("cat")
@@ -132,74 +112,7 @@ def test_the_attention_is_shown_when_asked_for(viewer: Viewer, picture: Image, d
     assert dock.image.count() == 1  # it is no picture to segment
 
 
-@pytest.mark.parametrize("kind", ["grey", "rgba", "uint16", "nan", "stack"])
-def test_pictures_of_all_kinds(viewer: Viewer, dock: Any, told: list[str], kind: str) -> None:
-    grey = CAT.mean(axis=2)
-    holes = grey.copy()
-    holes[:9, :9] = np.nan
-    pixels = {
-        "grey": grey.astype(np.uint8),
-        "rgba": np.dstack([CAT, np.full(grey.shape, 255, np.uint8)]),
-        "uint16": (grey * 200).astype(np.uint16),
-        "nan": holes,
-        "stack": np.stack([np.zeros_like(grey), grey]),
-    }[kind]
-    viewer.add_image(pixels, name="photo", rgb=kind == "rgba")
-    if kind == "stack":
-        viewer.dims.set_point(0, 1)
-    dock.run("cat")
-    assert told == []
-    assert dock.labels("refined")[0].data.shape == grey.shape
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        ("", "no classes"),
-        ("# only a comment", "no classes"),
-        ("cat; Cat", "more than once"),
-        ("cat, dog", "comma"),
-        ("cat " * 900, "cat"),
-    ],
-)
-def test_bad_words_get_one_sentence(
-    viewer: Viewer, picture: Image, dock: Any, told: list[str], words: str, sentence: str
-) -> None:
-    dock.classes.setPlainText(words)
-    dock.run()
-    assert len(told) == 1
-    assert told[0].startswith("error: ")
-    assert sentence in told[0]
-    assert "Traceback" not in told[0]
-    assert list(viewer.layers) == [picture]
-    assert dock.classes.toPlainText() == words
-
-
-@pytest.mark.parametrize(
-    ("pixels", "sentence"),
-    [
-        (np.zeros((300, 1), np.uint8), "too small"),
-        (np.zeros((20, 600, 3), np.uint8), "too long"),
-        (np.full((40, 40), 1 + 1j), "complex"),
-    ],
-    ids=["one pixel wide", "a strip", "complex"],
-)
-def test_bad_pictures_get_one_sentence(
-    viewer: Viewer, dock: Any, told: list[str], pixels: np.ndarray, sentence: str
-) -> None:
-    viewer.add_image(pixels, name="photo")
-    told.clear()  # napari may have said something of its own
-    dock.run("cat")
-    assert len(told) == 1
-    assert sentence in told[0]
-    assert len(viewer.layers) == 1
-
-
-def test_no_picture_no_segmentation(viewer: Viewer, dock: Any, told: list[str]) -> None:
-    dock.run("cat")
-    assert len(told) == 1
-    assert told[0].startswith("error: Open a picture first")
-    assert len(viewer.layers) == 0
+GREY = CAT.mean(axis=2).astype(np.uint8)
 
 
 def test_a_device_that_is_not_there(
@@ -244,94 +157,53 @@ def test_what_nobody_foresaw_is_told_too(
     assert list(viewer.layers) == [picture]
 
 
-def test_cancel_answers_at_once_and_adds_nothing(
-    viewer: Viewer, picture: Image, dock: Any, told: list[str]
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("", "no classes"),
+        ("# only a comment", "no classes"),
+        ("cat; Cat", "more than once"),
+        ("cat, dog", "comma"),
+        ("cat " * 900, "cat"),
+    ],
+)
+def test_bad_words_get_one_sentence(
+    viewer: Viewer, picture: Image, dock: Any, told: list[str], words: str, sentence: str
 ) -> None:
-    assert not dock.cancel.isEnabled()
-    dock.type("cat")
-    picture.data = CAT[::-1].copy()  # not the picture whose encoding is kept
-    dock.click(dock.segment)
-    assert dock.cancel.isEnabled()
-    dock.qtbot.waitUntil(lambda: dock.progress.format() == "Looking at the picture", timeout=60_000)
-    dock.click(dock.cancel)
-    assert dock.progress.format() == "Cancelling…"
-    assert not dock.cancel.isEnabled()
-    dock.wait()
-    assert list(viewer.layers) == [picture]
-    assert told == []
-    dock.run()  # and the form works as before
-    assert len(viewer.layers) == 3
-
-
-def start(dock: Any) -> None:
-    """Press Segment on a picture that takes a while, and wait until the engine is at it."""
-    dock.type("cat")
-    picture = dock.viewer.layers[0]
-    picture.data = np.roll(CAT, np.random.default_rng().integers(100), axis=0)
-    dock.click(dock.segment)
-    dock.qtbot.waitUntil(lambda: dock.progress.format() == "Looking at the picture", timeout=60_000)
-
-
-def test_the_picture_may_be_renamed_meanwhile(viewer: Viewer, picture: Image, dock: Any) -> None:
-    start(dock)
-    picture.name = "renamed"
-    picture.scale = (1, 1)
-    dock.wait()
-    assert [layer.name for layer in viewer.layers] == [
-        "renamed",
-        "photo [coarse]",
-        "photo [refined]",
-    ]
-    assert tuple(viewer.layers[-1].scale) == (0.5, 0.25)  # as it was when Segment was pressed
+    dock.classes.setPlainText(words)
     dock.run()
-    assert len(viewer.layers) == 3
-    assert tuple(viewer.layers[-1].scale) == (1, 1)
-
-
-def test_the_picture_may_be_deleted_meanwhile(
-    viewer: Viewer, picture: Image, dock: Any, told: list[str]
-) -> None:
-    start(dock)
-    viewer.layers.remove(picture)
-    dock.wait()
-    assert [layer.name for layer in viewer.layers] == ["photo [coarse]", "photo [refined]"]
-    assert told == []
-
-
-def test_a_mask_may_be_deleted_meanwhile(viewer: Viewer, picture: Image, dock: Any) -> None:
-    dock.run("cat")
-    start(dock)
-    viewer.layers.remove("photo [refined]")
-    dock.wait()
-    assert len(dock.labels("refined")) == 1
-
-
-def test_the_dock_may_be_closed_meanwhile(
-    viewer: Viewer, picture: Image, dock: Any, told: list[str], qtbot: QtBot
-) -> None:
-    start(dock)
-    viewer.window.remove_dock_widget(dock.widget)
-    assert QThreadPool.globalInstance().waitForDone(20_000)
-    qtbot.wait(100)
+    assert len(told) == 1
+    assert told[0].startswith("error: ")
+    assert sentence in told[0]
+    assert "Traceback" not in told[0]
     assert list(viewer.layers) == [picture]
-    assert told == []
+    assert dock.classes.toPlainText() == words
 
 
-def test_a_hidden_dock_goes_on(viewer: Viewer, picture: Image, dock: Any) -> None:
-    start(dock)
-    dock.widget.parent().close()
-    dock.wait()
-    assert len(viewer.layers) == 3
+def test_no_picture_no_segmentation(viewer: Viewer, dock: Any, told: list[str]) -> None:
+    dock.run("cat")
+    assert len(told) == 1
+    assert told[0].startswith("error: Open a picture first")
+    assert len(viewer.layers) == 0
 
 
-def test_the_window_may_be_closed_meanwhile(
-    make_napari_viewer: Callable[..., Viewer], viewer: Viewer, picture: Image, dock: Any
+@pytest.mark.parametrize(
+    ("pixels", "sentence"),
+    [
+        (np.zeros((300, 1), np.uint8), "too small"),
+        (np.zeros((20, 600), np.uint8), "too long"),
+    ],
+    ids=["one pixel wide", "a strip"],
+)
+def test_bad_pictures_get_one_sentence(
+    viewer: Viewer, dock: Any, told: list[str], pixels: np.ndarray, sentence: str
 ) -> None:
-    start(dock)
-    viewer.close()
-    assert QThreadPool.globalInstance().waitForDone(20_000)
-    QGuiApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
-    dock.segment = type("Gone", (), {"isEnabled": lambda self: True})()
+    viewer.add_image(pixels, name="photo")
+    told.clear()  # napari may have said something of its own
+    dock.run("cat")
+    assert len(told) == 1
+    assert sentence in told[0]
+    assert len(viewer.layers) == 1
 
 
 def test_fitting_words_are_offered_but_nobodys_are_lost(viewer: Viewer, dock: Any) -> None:
@@ -361,6 +233,124 @@ def test_presets_are_listed_by_title(dock: Any) -> None:
     offered = [dock.preset.itemData(row) for row in range(dock.preset.count())]
     assert offered == ["auto", "small", "base", "large", "huge"]
     assert "DINOv2" in dock.preset.itemText(1)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        (np.dstack([CAT, np.full(GREY.shape, 255, np.uint8)]), {"rgb": True}),
+        (GREY, {}),
+        (GREY * np.uint16(257), {"contrast_limits": (0, 65535)}),
+        (np.stack([np.zeros_like(GREY), GREY]), {}),
+        (np.where(GREY > 250, np.nan, GREY / 255), {"contrast_limits": (0, 1)}),
+    ],
+    ids=["RGBA", "grey", "16 bits", "stack", "floats with holes"],
+)
+def test_pictures_of_all_kinds(
+    viewer: Viewer, dock: Any, told: list[str], pixels: np.ndarray, options: dict[str, Any]
+) -> None:
+    viewer.add_image(pixels, name="photo", **options)
+    viewer.dims.set_point(0, viewer.dims.range[0].stop)  # a stack's last plane
+    dock.run("cat")
+    assert told == []
+    assert viewer.layers["photo [refined]"].data.shape == GREY.shape
+
+
+def test_the_window_is_free_while_the_engine_runs(
+    picture: Image, dock: Any, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_cliper.segmenter import Segmenter
+
+    threads = []
+    real = Segmenter.segment_steps
+
+    def watched(self: Segmenter, *args: Any, **kwargs: Any) -> Any:
+        steps = real(self, *args, **kwargs)
+        while True:
+            threads.append(threading.current_thread())
+            try:
+                step = next(steps)
+            except StopIteration as stop:
+                return stop.value
+            yield step
+
+    monkeypatch.setattr(Segmenter, "segment_steps", watched)
+    start(dock)
+    dock.wait()
+    assert len(threads) > 3
+    assert threading.main_thread() not in threads
+
+
+def test_cancel_answers_at_once_and_adds_nothing(
+    viewer: Viewer, picture: Image, dock: Any, told: list[str]
+) -> None:
+    assert not dock.cancel.isEnabled()
+    dock.type("cat")
+    picture.data = CAT[::-1].copy()  # not the picture whose encoding is kept
+    dock.click(dock.segment)
+    assert dock.cancel.isEnabled()
+    dock.qtbot.waitUntil(lambda: dock.progress.format() == "Looking at the picture", timeout=60_000)
+    dock.click(dock.cancel)
+    assert dock.progress.format() == "Cancelling…"
+    assert not dock.cancel.isEnabled()
+    dock.wait()
+    assert list(viewer.layers) == [picture]
+    assert told == []
+    dock.run()  # and the form works as before
+    assert len(viewer.layers) == 3
+
+
+def test_the_picture_may_be_renamed_meanwhile(viewer: Viewer, picture: Image, dock: Any) -> None:
+    start(dock)
+    picture.name = "renamed"
+    picture.scale = (1, 1)
+    dock.wait()
+    assert [layer.name for layer in viewer.layers] == [
+        "renamed",
+        "photo [coarse]",
+        "photo [refined]",
+    ]
+    assert tuple(viewer.layers[-1].scale) == (0.5, 0.25)  # as it was when Segment was pressed
+    dock.run()
+    assert len(viewer.layers) == 3
+    assert tuple(viewer.layers[-1].scale) == (1, 1)
+
+
+def test_the_picture_may_be_deleted_meanwhile(
+    viewer: Viewer, picture: Image, dock: Any, told: list[str]
+) -> None:
+    start(dock)
+    viewer.layers.remove(picture)
+    dock.wait()
+    assert [layer.name for layer in viewer.layers] == ["photo [coarse]", "photo [refined]"]
+    assert told == []
+
+
+def test_a_hidden_dock_goes_on(viewer: Viewer, picture: Image, dock: Any) -> None:
+    start(dock)
+    dock.widget.parent().close()
+    dock.wait()
+    assert len(viewer.layers) == 3
+
+
+def test_the_dock_may_be_closed_meanwhile(
+    viewer: Viewer, picture: Image, dock: Any, told: list[str], qtbot: QtBot
+) -> None:
+    start(dock)
+    viewer.window.remove_dock_widget(dock.widget)
+    assert QThreadPool.globalInstance().waitForDone(20_000)
+    qtbot.wait(100)
+    assert list(viewer.layers) == [picture]
+    assert told == []
+
+
+def test_the_window_may_be_closed_meanwhile(
+    make_napari_viewer: Callable[..., Viewer], viewer: Viewer, picture: Image, dock: Any
+) -> None:
+    start(dock)
+    viewer.close()
+    assert QThreadPool.globalInstance().waitForDone(20_000)
+    QGuiApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def test_the_choice_of_auto_is_explained(

@@ -129,27 +129,47 @@ def run_blocks(visual: Any, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor, Te
         yield normalised, attention[0], tokens
 
 
-def fuse_round(summed: Tensor) -> tuple[Tensor, Tensor]:
-    """One round of the attention fusion.
+@dataclass
+class BalancedAttention:
+    """The early blocks' summed attention, balanced round by round: Sinkhorn's iteration.
 
-    Parameters
+    The balanced matrix is kept as diag(rows) · summed · diag(columns), so that a round only reads
+    `summed` twice, and the matrix itself is formed for the layers that want it.
+
+    Attributes
     ----------
-    summed : (heads, T, T), non-negative
-        The sum of the early blocks' attention, or what the round before left of it.
-
-    Returns
-    -------
-    balanced : (heads, T, T)
-        `summed` over its column sums, then over its row sums: one Sinkhorn iteration. The next
-        round starts from it.
-    weights : (heads, T, T)
-        The symmetric part, less its column means, negatives cut off, rows summing to 1.
+    summed : (heads, T, T) float, positive
+    rows, columns : (heads, T) float
     """
-    balanced = summed / summed.sum(dim=-2, keepdim=True)
-    balanced = balanced / balanced.sum(dim=-1, keepdim=True)
-    weights = (balanced + balanced.transpose(-1, -2)) / 2
-    weights = (weights - weights.mean(dim=-2, keepdim=True)).relu()
-    return balanced, weights / weights.sum(dim=-1, keepdim=True)
+
+    summed: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of(cls, summed: Tensor) -> "BalancedAttention":
+        """Before the first round."""
+        ones = summed.new_ones(summed.shape[:2])
+        return cls(summed, ones, ones)
+
+    def next_round(self) -> None:
+        """Divide by the column sums, then by the row sums."""
+        self.columns = 1 / (self.rows[:, None] @ self.summed)[:, 0]
+        self.rows = 1 / (self.summed @ self.columns[..., None])[..., 0]
+
+    def weights(self) -> Tensor:
+        """W: the symmetric part, less its column means, negatives cut off, rows summing to 1.
+
+        Returns
+        -------
+        (heads, T, T) float
+        """
+        balanced = self.summed * self.columns[:, None]
+        balanced *= self.rows[..., None]
+        weights = (balanced + balanced.transpose(-1, -2)).div_(2)
+        weights -= weights.mean(dim=-2, keepdim=True)
+        weights.relu_()
+        return weights.div_(weights.sum(dim=-1, keepdim=True))
 
 
 def proxy_weights(features: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -182,15 +202,20 @@ _HEADS: dict[LastBlockAttention, tuple[int, int]] = {
 
 
 def _last_block_weights(
-    kind: LastBlockAttention, heads: tuple[Tensor, Tensor, Tensor], fused: Tensor, proxy: Tensor
+    kind: LastBlockAttention,
+    heads: tuple[Tensor, Tensor, Tensor],
+    balanced: BalancedAttention,
+    proxy: Tensor | None,
 ) -> Tensor:
     """W_k, (1 or heads, T, T), for one layer's queries, keys and values."""
     if kind == "fused":
-        return fused
+        return balanced.weights()
     if kind == "proxy":
+        if proxy is None:
+            raise ValueError("proxy attention needs another vision model's patch features")
         return proxy[None]
     if kind == "identity":
-        return torch.eye(fused.shape[-1], device=fused.device, dtype=fused.dtype)[None]
+        return torch.eye(heads[2].shape[-2]).to(heads[2])[None]
     left, right = _HEADS[kind]
     return similarity(heads[left], heads[right])[0]
 
@@ -238,11 +263,11 @@ def fuse_early_layers(
     grid = (pixels.shape[-2] // patch, pixels.shape[-1] // patch)
 
     inputs: list[Tensor] = []
-    summed = torch.zeros((), device=pixels.device)
+    summed = last_input = torch.zeros(())
     yield Step(IMAGE_STEP, 0, count)
     for normalised, block_attention, output in run_blocks(visual, embed_patches(visual, pixels)):
+        summed = summed.add_(block_attention) if inputs else block_attention
         inputs.append(normalised)
-        summed = summed + block_attention
         last_input = output
         yield Step(IMAGE_STEP, len(inputs), count)
     # Without early layers the reference feeds zeros in place of whatever is not selected.
@@ -250,15 +275,16 @@ def fuse_early_layers(
     inputs.append(torch.zeros_like(last_input) if alone else last_input)
 
     wanted = [count + selected_layer] if layers == 0 else range(count - (layers or count), count)
-    proxy = proxy_weights(proxy_features, grid) if proxy_features is not None else summed
+    proxy = proxy_weights(proxy_features, grid) if proxy_features is not None else None
+    balanced = BalancedAttention.of(summed)
     last = blocks[-1]
     embeddings: list[Tensor] = []
     for index, layer_input in enumerate(inputs):
-        summed, fused = fuse_round(summed)
+        balanced.next_round()
         if index not in wanted and index != count - 1:
             continue
         heads = project_heads(last.attn, last.ln_1(layer_input))
-        weights = _last_block_weights(attention, heads, fused, proxy)
+        weights = _last_block_weights(attention, heads, balanced, proxy)
         if index in wanted:
             mixed = last.ls_1(merge_heads(last.attn, weights, heads[2]))
             embedding = visual.ln_post(mixed)[0]

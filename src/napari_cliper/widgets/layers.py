@@ -203,7 +203,7 @@ def fitting_classes(layer: Layer) -> str:
 def digest(data: NDArray[Any]) -> str:
     """Tell arrays apart by dtype, shape and content. About 1 ms per megabyte."""
     hashed = blake2b(f"{data.dtype.str} {data.shape}".encode(), digest_size=16)
-    hashed.update(np.ascontiguousarray(data))
+    hashed.update(np.ascontiguousarray(data).data)
     return hashed.hexdigest()
 
 

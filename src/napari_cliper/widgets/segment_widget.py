@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.utils.notifications import notification_manager, show_error
 from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
-    QPlainTextEdit,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -23,8 +21,9 @@ from qtpy.QtWidgets import (
 
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.models.presets import load_presets
+from napari_cliper.models.presets import AUTO, load_presets
 from napari_cliper.widgets import warm_up
+from napari_cliper.widgets.class_box import ClassBox
 from napari_cliper.widgets.jobs import Job
 from napari_cliper.widgets.layers import fitting_classes, show, shown_plane
 from napari_cliper.widgets.picture_box import PictureBox
@@ -35,12 +34,9 @@ if TYPE_CHECKING:
 
     from napari_cliper.cliper.steps import Step
 
-PLACEHOLDER = "cat\nsofa = couch, settee\n# a comment"
-CLASSES_HELP = (
-    "One class a line, or separated by semicolons: name, or name = synonym, synonym."
-    " What follows # is a comment."
-)
 DEVICES = ("auto", "cpu", "cuda", "mps")
+
+Part = TypeVar("Part", bound=QWidget)
 
 
 class SegmentWidget(QWidget):
@@ -55,75 +51,70 @@ class SegmentWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
-        self._filled_in = ""  # the words we put into the class box ourselves
-
         self._job = Job(self)
         self._job.stepped.connect(self._show_step)
         self._job.succeeded.connect(self._show_result)
         self._job.failed.connect(self._show_failure)
         self._job.ended.connect(self._rest)
 
-        self._build()
-        self._rest()
-        self._offer_classes()
+        self._make_parts()
+        self._lay_out()
+        self._picture.layer_changed.connect(self._offer_classes)
+        self._classes.submitted.connect(self._segment)
+        self._start.clicked.connect(self._segment)
+        self._cancel.clicked.connect(self._stop)
         for event in ("inserted", "removed", "reordered", "renamed"):
             getattr(napari_viewer.layers.events, event).connect(self.reset_choices)
+        self._offer_classes()
+        self._rest()
         QTimer.singleShot(0, warm_up.start)  # not before the window is drawn
 
-    def _build(self) -> None:
-        """Make the parts and lay them out."""
-        self._picture = PictureBox(self._viewer)
-        self._picture.layer_changed.connect(self._offer_classes)
-
-        self._classes = QPlainTextEdit()
-        self._classes.setPlaceholderText(PLACEHOLDER)
-        self._classes.setTabChangesFocus(True)
-        # napari's themes give such a box no frame.
-        self._classes.setStyleSheet("border: 1px solid rgba(128, 128, 128, 70%); padding: 2px;")
-        for key in ("Ctrl+Return", "Ctrl+Enter"):
-            shortcut = QShortcut(QKeySequence(key), self._classes, self._segment)
-            shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
-
-        self._preset = QComboBox()
-        self._preset.addItem("auto", "auto")
-        for name, preset in load_presets().items():
+    def _make_parts(self) -> None:
+        self._picture = _part(
+            PictureBox(self._viewer), "image", "The picture to segment; of a stack, the plane shown"
+        )
+        self._classes = _part(
+            ClassBox(),
+            "classes",
+            "One class a line, or separated by semicolons: name, or name = synonym, synonym."
+            " What follows # is a comment.",
+        )
+        self._preset = _part(
+            QComboBox(), "preset", "The models; “auto” takes the best whose weights are here"
+        )
+        self._preset.addItem(AUTO, AUTO)
+        for row, (name, preset) in enumerate(load_presets().items(), start=1):
             self._preset.addItem(f"{name}: {preset.title}", name)
-            row = self._preset.count() - 1
             self._preset.setItemData(row, preset.summary, Qt.ItemDataRole.ToolTipRole)
-        self._device = QComboBox()
+        self._device = _part(
+            QComboBox(), "device", "Where the models run; “auto” takes a GPU if there is one"
+        )
         self._device.addItems(DEVICES)
+        self._download = _part(
+            QCheckBox("Allow downloads"),
+            "download",
+            "Fetch weights that are not on this machine; they can be gigabytes",
+        )
+        self._attention = _part(
+            QCheckBox("Add the attention map"), "attention", "Show where the models look, too"
+        )
+        self._start = _part(
+            QPushButton("Segment"), "segment", "Segment the picture by these words (Ctrl+Enter)"
+        )
+        self._cancel = _part(
+            QPushButton("Cancel"), "cancel", "Stop before the next step; nothing is added"
+        )
+        self._progress = _part(QProgressBar(), "progress", "The step at work")
+        self._status = _part(QLabel(), "status", "What the last run found")
+
+    def _lay_out(self) -> None:
         for box in (self._picture, self._preset, self._device):  # long names do not widen the dock
             box.setSizeAdjustPolicy(
                 QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
-            box.setMinimumContentsLength(10)
+            box.setMinimumContentsLength(22)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._download = QCheckBox("Allow downloads")
-        self._attention = QCheckBox("Add the attention map")
-
-        self._start = QPushButton("Segment")
-        self._start.clicked.connect(self._segment)
-        self._cancel = QPushButton("Cancel")
-        self._cancel.clicked.connect(self._stop)
-        self._progress = QProgressBar()
-        self._status = QLabel()
         self._status.setWordWrap(True)
-
-        parts = {
-            "image": (self._picture, "The picture to segment: of a stack, the plane that is shown"),
-            "classes": (self._classes, CLASSES_HELP),
-            "preset": (self._preset, "The models; “auto” takes the best whose weights are here"),
-            "device": (self._device, "Where the models run; “auto” takes a GPU if there is one"),
-            "download": (self._download, "Fetch weights that are not here: this may be gigabytes"),
-            "attention": (self._attention, "Also show which places draw the most attention"),
-            "segment": (self._start, "Segment the picture by these words (Ctrl+Enter)"),
-            "cancel": (self._cancel, "Stop before the next step; nothing is added"),
-            "progress": (self._progress, "The step at work"),
-            "status": (self._status, "What the last run found"),
-        }
-        for name, (part, help_text) in parts.items():
-            part.setObjectName(f"cliper-{name}")
-            part.setToolTip(help_text)
 
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -147,19 +138,17 @@ class SegmentWidget(QWidget):
         """Offer the pictures that are open now; napari, too, calls this when layers change."""
         self._picture.refresh()
 
-    def event(self, event: QEvent) -> bool:
+    def event(self, event: QEvent | None) -> bool:
         """Stop when the dock is closed, which takes this widget out of it."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+        left = event is not None and event.type() == QEvent.Type.ParentChange
+        if left and self.parent() is None:
             self._job.cancel()
         return bool(super().event(event))
 
     def _offer_classes(self) -> None:
-        """Fill in the words that come with the picture, unless someone typed their own."""
         layer = self._picture.layer
-        words = fitting_classes(layer) if layer else ""
-        if words and self._classes.toPlainText().strip() in ("", self._filled_in):
-            self._classes.setPlainText(words)
-            self._filled_in = words
+        if layer is not None:
+            self._classes.offer(fitting_classes(layer))
 
     def _segment(self) -> None:
         if self._job.running:
@@ -222,3 +211,10 @@ class SegmentWidget(QWidget):
         self._cancel.setEnabled(False)
         self._progress.reset()
         self._progress.setFormat("")
+
+
+def _part(part: Part, name: str, help_text: str) -> Part:
+    """Give a part of the form the name by which tests and screen readers find it, and a tooltip."""
+    part.setObjectName(f"cliper-{name}")
+    part.setToolTip(help_text)
+    return part

@@ -1,0 +1,182 @@
+"""Measure what the window costs, and print it as JSON.
+
+A timer beats every 5 ms on the GUI thread; where it is late, something held that thread. Beside the
+longest pause of each phase stands the longest of our own callbacks, with all that napari does when
+it calls it. Then the same segmentation runs in the main thread and in napari's worker by turns. On a
+machine without a screen, run it under xvfb-run; it takes about two minutes on two cores.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from types import FunctionType
+from typing import Any
+
+import napari
+import numpy as np
+from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QPushButton
+
+from napari_cliper.widgets import warm_up
+from napari_cliper.widgets.class_box import ClassBox
+from napari_cliper.widgets.jobs import Job
+from napari_cliper.widgets.picture_box import PictureBox
+from napari_cliper.widgets.segment_widget import SegmentWidget
+
+BEAT_MS = 5
+RUNS = 5
+PAIRS = 7
+WORDS = "cat; sofa = couch"
+
+
+class Pulse(QObject):
+    """Notes the longest pause of the GUI thread, and the longest of our callbacks on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._timer = QTimer(self)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._beat)
+        self._timer.start(BEAT_MS)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a phase."""
+        self._last = time.perf_counter()
+        self._pause = self._callback = 0.0
+        self._culprit = ""
+
+    def _beat(self) -> None:
+        now = time.perf_counter()
+        self._pause = max(self._pause, now - self._last - BEAT_MS / 1000)
+        self._last = now
+
+    def watch(self, *classes: type) -> None:
+        """Time every method of our classes."""
+        for class_ in classes:
+            for name, function in list(vars(class_).items()):
+                if isinstance(function, FunctionType) and name not in ("__init__", "event"):
+                    setattr(class_, name, self._timed(function))
+
+    def _timed(self, function: FunctionType) -> Callable[..., Any]:
+        wanted = function.__code__.co_argcount  # a slot need not take all that a signal brings
+
+        @wraps(function)
+        def timed(*args: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*args[:wanted])
+            finally:
+                took = time.perf_counter() - start
+                if took > self._callback:
+                    self._callback, self._culprit = took, function.__qualname__
+
+        return timed
+
+    def report(self) -> dict[str, Any]:
+        """The phase in milliseconds."""
+        return {
+            "longest pause, ms": _ms(self._pause),
+            "longest callback of ours, ms": _ms(self._callback),
+            "which": self._culprit,
+        }
+
+
+def main() -> None:
+    """Measure everything."""
+    report: dict[str, Any] = {"import napari_cliper, s": import_time()}
+    viewer = napari.Viewer(show=True)
+    viewer.open_sample("napari-cliper", "cat")
+    QTest.qWait(500)
+    pulse = Pulse()
+    pulse.watch(SegmentWidget, PictureBox, ClassBox, Job)
+
+    start = time.perf_counter()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cliper", "Segment with text")
+    report["opening the dock, ms"] = _ms(time.perf_counter() - start)
+    report["torch imported by opening the dock"] = "torch" in sys.modules
+
+    pulse.restart()
+    QTest.qWait(100)
+    wait_until(lambda: not warm_up.start().is_alive())
+    report["warm-up"] = pulse.report()
+    report["first run"] = timed_run(widget, "cat", pulse)
+    report["later runs"] = [
+        timed_run(widget, words, pulse) for words in [WORDS, "cat", WORDS, "dog", WORDS][:RUNS]
+    ]
+    report["worker and main thread"] = compare_threads(viewer.layers["cat"].data)
+    viewer.close()
+    print(json.dumps(report, indent=2, ensure_ascii=False))
+
+
+def import_time() -> float:
+    """Seconds for `import napari_cliper` in a fresh process, the best of five."""
+    script = (
+        "import sys, time; start = time.perf_counter(); import napari_cliper; "
+        "assert 'torch' not in sys.modules; print(time.perf_counter() - start)"
+    )
+    command = [sys.executable, "-c", script]
+    return round(min(float(subprocess.check_output(command)) for _ in range(5)), 4)
+
+
+def timed_run(widget: SegmentWidget, words: str, pulse: Pulse) -> dict[str, Any]:
+    """Segment by a click; a new picture each time, so that the engine has all its work to do."""
+    from napari_cliper.widgets import segmentation
+
+    segmentation._encodings.clear()
+    widget.findChild(ClassBox, "cliper-classes").setPlainText(words)
+    button = widget.findChild(QPushButton, "cliper-segment")
+    QTest.qWait(200)
+    pulse.restart()
+    start = time.perf_counter()
+    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+    wait_until(button.isEnabled)
+    took = time.perf_counter() - start
+    QTest.qWait(200)  # napari draws what was added
+    return {"seconds": round(took, 2), **pulse.report()}
+
+
+def compare_threads(pixels: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """The same segmentation in the main thread and in the worker, by turns."""
+    from napari_cliper.segmenter import drain, load
+
+    model = load("small", "cpu")
+    in_main, in_worker = [], []
+    job = Job()
+    for _ in range(PAIRS + 1):
+        start = time.perf_counter()
+        drain(model.segment_steps(pixels, WORDS))
+        in_main.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        job.start(model.segment_steps(pixels, WORDS))
+        wait_until(lambda: not job.running, pause_ms=2)
+        in_worker.append(time.perf_counter() - start)
+    pairs = list(zip(in_main, in_worker, strict=True))[1:]  # the first pair warms up
+    return {
+        "main, s": round(statistics.median(main for main, _ in pairs), 3),
+        "worker, s": round(statistics.median(worker for _, worker in pairs), 3),
+        "ratio": round(statistics.median(worker / main for main, worker in pairs), 3),
+        "pairs": PAIRS,
+    }
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 180, pause_ms: int = 20) -> None:
+    """Let the window live until the condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("the window did not get there")
+        QTest.qWait(pause_ms)
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 1)
+
+
+if __name__ == "__main__":
+    main()
