@@ -5,14 +5,12 @@ would. On a machine without a screen, run it under xvfb-run.
 """
 
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import napari
-from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
+from event_loop import wait, wait_until
 from qtpy.QtWidgets import QComboBox, QPushButton
+
+import napari
 
 SIZE = 1400, 900
 
@@ -26,26 +24,17 @@ def main(path: Path) -> None:
     preset = widget.findChild(QComboBox, "cliper-preset")
     preset.setCurrentIndex(preset.findData("small"))
     segment = widget.findChild(QPushButton, "cliper-segment")
-    QTest.qWait(500)
-    QTest.mouseClick(segment, Qt.MouseButton.LeftButton)
-    _wait_until(segment.isEnabled)
+    wait(500)
+    segment.click()
+    wait_until(segment.isEnabled)
     viewer.layers["cat [coarse]"].visible = True
     viewer.layers["cat [coarse]"].contour = 2
     viewer.reset_view()
-    QTest.qWait(500)
+    wait(500)
     path.parent.mkdir(parents=True, exist_ok=True)
     viewer.window.screenshot(str(path), canvas_only=False, flash=False)
     viewer.close()
     print(path)
-
-
-def _wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    """Let the window live until the condition holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError("the window did not get there")
-        QTest.qWait(50)
 
 
 if __name__ == "__main__":

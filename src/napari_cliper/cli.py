@@ -90,7 +90,9 @@ def segment(
 
 @app.command()
 def gui(
-    images: Annotated[list[Path] | None, typer.Argument(help="Pictures to open.")] = None,
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="Pictures to open; without any, a sample.")
+    ] = None,
 ) -> None:
     """Open napari with the dock widget in place."""
     from napari_cliper.files.pictures import read_picture
@@ -107,6 +109,8 @@ def gui(
     viewer = napari.Viewer()
     for path, picture in pictures:
         viewer.add_image(picture, name=path.stem)
+    if not pictures:
+        viewer.open_sample("napari-cliper", "cat")
     viewer.window.add_plugin_dock_widget("napari-cliper", "Segment with text")
     napari.run()
 

@@ -74,6 +74,12 @@ class Dock:
     def wait(self) -> None:
         self.qtbot.waitUntil(self.segment.isEnabled, timeout=60_000)
 
+    def clear(self) -> None:
+        """Remove all layers and let napari draw that: an addition in the same breath ends in a
+        segmentation fault of Mesa's, without a line of ours."""
+        self.viewer.layers.clear()
+        self.qtbot.wait(100)
+
     def labels(self, role: str) -> list[Any]:
         return [layer for layer in self.viewer.layers if f"[{role}]" in layer.name]
 

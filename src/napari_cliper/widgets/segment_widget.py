@@ -188,9 +188,12 @@ class SegmentWidget(QWidget):
         self._show_progress(step.name, step.done, step.total)
 
     def _show_progress(self, text: str, done: int = 0, total: int = 1) -> None:
+        # Each of these would draw at once, and beside a canvas that means the whole window.
+        self._progress.setUpdatesEnabled(False)
         self._progress.setRange(0, total)
         self._progress.setValue(done)
         self._progress.setFormat(text)
+        self._progress.setUpdatesEnabled(True)
 
     def _show_result(self, segmented: Segmented) -> None:
         for item in segmented.layers:

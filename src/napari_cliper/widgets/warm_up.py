@@ -11,6 +11,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from napari_cliper._triton import load_before_mesa
+
 
 @cache
 def start() -> threading.Thread:
@@ -35,6 +37,9 @@ def _warm_up() -> None:
     with suppress(Exception):
         _map_torch()
         import napari_cliper.segmenter  # noqa: F401
+        from napari_cliper.annotation.class_list import ClassList
+
+        ClassList.parse("cat")  # the first one makes a table of colours
 
 
 def _make_a_labels_layer() -> None:
@@ -53,11 +58,14 @@ def _map_torch() -> None:
     `import torch`, and ctypes.CDLL too, would hold it for half a second, or for seconds when they
     come from a cold disk, and freeze the window. A call through ctypes releases it, dlopen too.
     """
+    load_before_mesa()
     spec = importlib.util.find_spec("torch")
     if sys.platform == "win32" or spec is None or spec.origin is None:
         return
     dlopen = ctypes.CDLL(None).dlopen
     dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
-    for name in ("libtorch_global_deps", "libtorch_python"):
-        for library in (Path(spec.origin).parent / "lib").glob(f"{name}.*"):
-            dlopen(os.fsencode(library), os.RTLD_LAZY | os.RTLD_GLOBAL)
+    folder = Path(spec.origin).parent / "lib"
+    # The first as torch itself does it, the second as Python's import does.
+    for name, flags in (("libtorch_global_deps", os.RTLD_GLOBAL), ("libtorch_python", 0)):
+        for library in folder.glob(f"{name}.*"):
+            dlopen(os.fsencode(library), os.RTLD_NOW | flags)
