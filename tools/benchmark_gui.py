@@ -16,12 +16,12 @@ from functools import wraps
 from types import FunctionType
 from typing import Any
 
+import napari
 import numpy as np
 from event_loop import wait, wait_until
 from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtWidgets import QPushButton
 
-import napari
 from napari_cliper.widgets import warm_up
 from napari_cliper.widgets.class_box import ClassBox
 from napari_cliper.widgets.jobs import Job

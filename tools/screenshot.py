@@ -7,10 +7,9 @@ would. On a machine without a screen, run it under xvfb-run.
 import sys
 from pathlib import Path
 
+import napari
 from event_loop import wait, wait_until
 from qtpy.QtWidgets import QComboBox, QPushButton
-
-import napari
 
 SIZE = 1400, 900
 

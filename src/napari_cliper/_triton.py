@@ -4,6 +4,7 @@ import ctypes
 import importlib.util
 import os
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -23,5 +24,5 @@ def load_before_mesa() -> None:
     spec = importlib.util.find_spec("triton")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         library = Path(folder) / "_C" / "libtriton.so"
-        if library.is_file():
+        with suppress(OSError):  # no triton, or a broken one: then none is loaded later either
             ctypes.CDLL(str(library), mode=os.RTLD_NOW | os.RTLD_DEEPBIND)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from napari_cliper.annotation.class_list import ClassList
@@ -20,7 +20,7 @@ from napari_cliper.images import to_rgb
 
 if TYPE_CHECKING:
     from napari_cliper.cliper.steps import Steps, T
-    from napari_cliper.segmenter import Result, Segmenter, Step
+    from napari_cliper.segmenter import Result, Segmenter
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,7 +30,6 @@ app = typer.Typer(
 )
 
 LABELS, OVERLAY = "_labels.png", "_overlay.png"
-BAR_AFTER = 1.0  # seconds of work before a progress bar appears
 
 Images = Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG, TIFF, …")]
 Classes = Annotated[
@@ -72,6 +71,7 @@ def segment(
         to_rgb(read_picture(image))
     targets = plan(images, output, class_list, overwrite)
     with Reporter() as reporter:
+        reporter.show("Loading the libraries")
         from napari_cliper.segmenter import load_steps
 
         model: Segmenter = reporter.run(load_steps(preset, device, weights, download))
@@ -99,9 +99,8 @@ def gui(
 
     pictures = [(path, read_picture(path)) for path in images or ()]
     try:
-        from napari.qt import get_qapp  # noqa: F401
-
         import napari
+        from napari.qt import get_qapp  # noqa: F401
     except ImportError as error:
         raise NapariCliperError(
             'napari finds no Qt to draw its window with: pip install "napari-cliper[all]".'
@@ -167,21 +166,22 @@ def summary(name: str, result: "Result", seconds: float) -> Table:
 
 
 class Reporter:
-    """Shows steps by name on the terminal, once work takes longer than a second."""
+    """Shows steps by name on the terminal: even the shortest run takes seconds."""
 
     def __init__(self) -> None:
-        self._console = Console()
+        # Names are a person's words, not rich's markup.
+        plain = {"markup": False, "emoji": False, "highlight": False}
+        self._console = Console(**plain)  # type: ignore[arg-type]
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            console=Console(stderr=True, **plain),  # type: ignore[arg-type]
             transient=True,
         )
-        self._task: TaskID | None = None
+        self._task = self._progress.add_task("", total=1)
 
     def __enter__(self) -> "Reporter":
-        self._started = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -191,23 +191,17 @@ class Reporter:
         """Drive a generator of steps to its result."""
         from napari_cliper.cliper.steps import drain
 
-        return drain(steps, self._show)
+        return drain(steps, lambda step: self.show(step.name, step.done, step.total))
+
+    def show(self, name: str, done: int = 0, total: int = 1) -> None:
+        """Name the work that is about to be done, and how much of it is over."""
+        self._progress.update(self._task, description=name, completed=done, total=total)
+        self._progress.start()
 
     def say(self, what: "str | Table") -> None:
         """Print a line or a table on standard output, above the bar."""
         self._progress.stop()
-        self._task = None
         self._console.print(what)
-
-    def _show(self, step: "Step") -> None:
-        if time.monotonic() - self._started < BAR_AFTER:
-            return
-        if self._task is None:
-            self._progress.start()
-            self._task = self._progress.add_task(step.name)
-        self._progress.update(
-            self._task, description=step.name, completed=step.done, total=step.total
-        )
 
 
 @contextmanager

@@ -12,8 +12,10 @@ def parity_report(request: pytest.FixtureRequest) -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which cases this machine's arithmetic can only compare up to the U-Net's rounding."""
+    """Say which cases are not compared in one piece, since rounding differs on this machine."""
     notes = terminalreporter.config.stash.get(_NOTES, [])
     if notes:
-        terminalreporter.section("reference cases compared up to rounding (docs/parity.md)")
+        terminalreporter.section(
+            "reference cases compared in stages on this processor (docs/parity.md)"
+        )
         terminalreporter.line("\n".join(notes))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import pytest
+from napari import Viewer
 from napari.utils.notifications import notification_manager
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt, QThreadPool
@@ -17,7 +18,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari import Viewer
 from napari_cliper.widgets import SegmentWidget, warm_up
 
 T = TypeVar("T", bound=QWidget)

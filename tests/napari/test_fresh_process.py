@@ -50,6 +50,7 @@ def test_opening_the_dock_leaves_torch_to_the_background() -> None:
         """
         before = set(sys.modules)
         open_dock()
+        assert not [thread for thread in threading.enumerate() if "warm-up" in thread.name]
         heavy = {"torch", "open_clip", "diffusers", "transformers"}
         # Nothing has been given a chance to run but the widget's own making.
         assert not heavy & set(sys.modules), heavy & set(sys.modules)

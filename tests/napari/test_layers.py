@@ -84,14 +84,14 @@ def test_a_stack_gives_the_plane_that_is_shown(viewer: ViewerModel) -> None:
         translate=(0, 100, 5, 6),
         units=("second", "um", "mm", "mm"),
         axis_labels=("t", "z", "y", "x"),
-        contrast_limits=(pixels[1, 3].min(), pixels[1, 3].max()),
+        contrast_limits=(pixels[1, 3].min(), pixels[1, 3].mean()),
     )
     viewer.dims.set_point((0, 1), (1, 100 + 3 * 4))
     plane = shown_plane(viewer, stack)
     assert plane.index[:2] == (1, 3)
     shown = plane.pixels()
     assert shown.shape == (40, 60, 3)
-    assert (shown.min(), shown.max()) == (0, 255)  # by the layer's contrast limits
+    assert (shown == 255).mean() > 0.49  # by the layer's contrast limits
 
     mask = show(viewer, plane, labels_layer("refined", np.ones((40, 60), np.uint16), CLASSES))
     assert mask.ndim == 2

@@ -1,11 +1,11 @@
 """The plugin is where napari's menus promise it."""
 
 import pytest
+from napari import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QMenu, QMenuBar
 
-from napari import Viewer
 from napari_cliper.widgets import SegmentWidget
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from napari import Viewer
 from npe2 import PluginManager
 from skimage import data
 
-from napari import Viewer
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.widgets.layers import fitting_classes
 

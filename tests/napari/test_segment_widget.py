@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari import Viewer
 from napari.layers import Image, Labels
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QEvent, Qt, QThreadPool
 from qtpy.QtGui import QGuiApplication
 from skimage.data import cat
-
-from napari import Viewer
 
 CAT = cat()[::2, ::2]
 GREY = CAT.mean(axis=2).astype(np.uint8)

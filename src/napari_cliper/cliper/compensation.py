@@ -142,7 +142,7 @@ class AttentionSource(ABC):
 
 @dataclass(frozen=True)
 class TransformerSelfAttention(AttentionSource):
-    """Self-attention of a block of a vision transformer, over a square or kept-aspect grid.
+    """Self-attention of a block of a vision transformer, over a grid of any shape.
 
     Attributes
     ----------

@@ -67,8 +67,16 @@ class Settings:
         for name in ("activation_threshold", "presence_threshold", "background_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
+        for name in ("shorter_side", "sliding_stride", "logit_scale"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be more than 0, not {getattr(self, name)}")
+        for name in ("sliding_crop", "early_layers"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name} must not be negative")
         if self.attention not in get_args(LastBlockAttention):
             raise ValueError(f"attention must be one of {', '.join(get_args(LastBlockAttention))}")
+        if isinstance(self.head_fusion, str) and self.head_fusion not in ("product", "mean"):
+            raise ValueError("head_fusion must be product, mean or the number of a map")
         if self.selected_layer >= 0:
             raise ValueError("selected_layer counts from the end: -1 is the last layer")
         if self.early_layers and self.early_layers < -self.selected_layer:

@@ -49,7 +49,7 @@ def check_length(encoder: TextEncoder, prompts: Sequence[str], templates: Sequen
         if longest > encoder.context_length:
             shown = prompt if len(prompt) <= 40 else prompt[:37] + "…"
             raise NapariCliperError(
-                f"The class “{shown}” is too long for the text encoder ({longest} tokens, "
+                f"“{shown}” is too long for the text encoder ({longest} tokens with the template, "
                 f"{encoder.context_length} fit): shorten the name or give fewer synonyms."
             )
 
