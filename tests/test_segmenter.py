@@ -31,27 +31,30 @@ def test_segment_once_then_again_with_other_words(model: Segmenter, cat: np.ndar
     assert result.scores.dtype == np.float32
     again = model.segment(encoding, "sofa = couch, settee; cat")
     np.testing.assert_allclose(again.presence, result.presence[::-1], rtol=1e-4)
-    np.testing.assert_array_equal(
-        model.segment(cat, "cat; sofa = couch, settee").labels, result.labels
-    )
+    # Rounding may move a patch over a threshold from one pass of the tower to the next.
+    anew = model.segment(cat, "cat; sofa = couch, settee")
+    assert (anew.labels == result.labels).mean() > 0.99
 
 
 def test_thresholds_change_labels_and_nothing_else(model: Segmenter, cat: np.ndarray) -> None:
     encoding = model.encode(cat)
     scores = model.score(encoding, "cat")
-    usual = model.label(encoding, scores, "cat")
-    strict = model.label(encoding, scores, "cat", background_threshold=0.9)
-    absent = model.label(encoding, scores, "cat", presence_threshold=1.0)
+    usual = model.label(scores, "cat")
+    strict = model.label(scores, "cat", background_threshold=0.9)
+    unlikely = model.score(encoding, "toaster")
+    absent = model.label(unlikely, "toaster", presence_threshold=float(unlikely.presence[0]) + 0.01)
     assert 0 < (strict.labels > 0).sum() < (usual.labels > 0).sum()
     assert not (strict.labels > usual.labels).any()
     assert absent.labels.max() == 0
-    np.testing.assert_array_equal(usual.presence, absent.presence)
+    assert model.label(unlikely, "toaster", presence_threshold=0.0).labels.max() == 1
+    np.testing.assert_array_equal(usual.presence, strict.presence)
 
 
 def test_ids_of_a_class_list_are_kept(model: Segmenter, cat: np.ndarray) -> None:
     classes = ClassList(classes=(ClassEntry(id=300, name="cat"), ClassEntry(id=7, name="sofa")))
-    result = model.segment(cat, classes)
-    plain = model.segment(cat, "cat; sofa")
+    encoding = model.encode(cat)
+    result = model.segment(encoding, classes)
+    plain = model.segment(encoding, "cat; sofa")
     np.testing.assert_array_equal(result.labels == 300, plain.labels == 1)
     np.testing.assert_array_equal(result.labels == 7, plain.labels == 2)
 
@@ -76,7 +79,7 @@ def test_a_class_is_not_its_own_background(model: Segmenter, cat: np.ndarray) ->
 
 
 def test_attention_is_relative_to_its_mean(model: Segmenter, cat: np.ndarray) -> None:
-    attention = model.segment(cat, "cat").attention
+    attention = model.attention(model.encode(cat))
     assert attention.ndim == 2
     assert attention.mean() == pytest.approx(1, rel=1e-4)
 
@@ -115,3 +118,7 @@ def test_mistakes_are_told_in_a_sentence(model: Segmenter, cat: np.ndarray) -> N
         model.segment(cat, "")
     with pytest.raises(nc.NapariCliperError):
         model.segment(cat[:, :1], "cat")
+    with pytest.raises(nc.NapariCliperError, match="0 to 1"):
+        model.segment(cat, "cat", presence_threshold=2)
+    with pytest.raises(nc.NapariCliperError, match="scores are of 1 classes"):
+        model.label(model.score(model.encode(cat), "cat"), "cat; sofa")

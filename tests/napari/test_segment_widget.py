@@ -13,6 +13,9 @@ from qtpy.QtCore import QEvent, Qt, QThreadPool
 from qtpy.QtGui import QGuiApplication
 from skimage.data import cat
 
+from napari_cliper.annotation.class_list import ClassEntry, ClassList
+from napari_cliper.widgets.layers import labels_layer, show, shown_plane
+
 CAT = cat()[::2, ::2]
 GREY = CAT.mean(axis=2).astype(np.uint8)
 
@@ -98,6 +101,20 @@ def test_ctrl_enter_runs_and_other_keys_type(viewer: Viewer, picture: Image, doc
     dock.wait()
     assert len(viewer.layers) == 3
     assert dock.classes.toPlainText() == "cat\ndog"
+
+
+def test_colours_reach_the_canvas(viewer: Viewer, qtbot: QtBot) -> None:
+    picture = viewer.add_image(np.zeros((40, 60), np.uint8))
+    plane = shown_plane(viewer, picture)
+    for color in [(200, 0, 0), (0, 0, 200)]:
+        classes = ClassList(classes=(ClassEntry(id=1, name="cat", color=color),))
+        mask = show(viewer, plane, labels_layer("refined", np.ones((40, 60), np.uint16), classes))
+        mask.opacity = 1
+        qtbot.wait(100)
+        canvas = viewer.screenshot(flash=False)
+        middle = canvas[canvas.shape[0] // 2, canvas.shape[1] // 2, :3]
+        assert middle.tolist() == list(color)
+    assert len(viewer.layers) == 2
 
 
 def test_the_attention_is_shown_when_asked_for(viewer: Viewer, picture: Image, dock: Any) -> None:

