@@ -6,7 +6,7 @@ import skimage.data
 
 import napari_cliper as nc
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
-from napari_cliper.segmenter import Segmenter, drain
+from napari_cliper.segmenter import Encoding, Segmenter, drain
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,14 @@ def cat() -> np.ndarray:
     return skimage.data.cat()
 
 
-def test_segment_once_then_again_with_other_words(model: Segmenter, cat: np.ndarray) -> None:
-    encoding = model.encode(cat)
+@pytest.fixture(scope="module")
+def encoding(model: Segmenter, cat: np.ndarray) -> Encoding:
+    return model.encode(cat)
+
+
+def test_segment_once_then_again_with_other_words(
+    model: Segmenter, encoding: Encoding, cat: np.ndarray
+) -> None:
     result = model.segment(encoding, "cat; sofa = couch, settee")
     assert result.labels.shape == result.coarse_labels.shape == (300, 451)
     assert result.labels.dtype == result.coarse_labels.dtype == np.uint16
@@ -36,8 +42,7 @@ def test_segment_once_then_again_with_other_words(model: Segmenter, cat: np.ndar
     assert (anew.labels == result.labels).mean() > 0.99
 
 
-def test_thresholds_change_labels_and_nothing_else(model: Segmenter, cat: np.ndarray) -> None:
-    encoding = model.encode(cat)
+def test_thresholds_change_labels_and_nothing_else(model: Segmenter, encoding: Encoding) -> None:
     scores = model.score(encoding, "cat")
     usual = model.label(scores, "cat")
     strict = model.label(scores, "cat", background_threshold=0.9)
@@ -50,17 +55,15 @@ def test_thresholds_change_labels_and_nothing_else(model: Segmenter, cat: np.nda
     np.testing.assert_array_equal(usual.presence, strict.presence)
 
 
-def test_ids_of_a_class_list_are_kept(model: Segmenter, cat: np.ndarray) -> None:
+def test_ids_of_a_class_list_are_kept(model: Segmenter, encoding: Encoding) -> None:
     classes = ClassList(classes=(ClassEntry(id=300, name="cat"), ClassEntry(id=7, name="sofa")))
-    encoding = model.encode(cat)
     result = model.segment(encoding, classes)
     plain = model.segment(encoding, "cat; sofa")
     np.testing.assert_array_equal(result.labels == 300, plain.labels == 1)
     np.testing.assert_array_equal(result.labels == 7, plain.labels == 2)
 
 
-def test_the_background_words_of_a_class_list_count(model: Segmenter, cat: np.ndarray) -> None:
-    encoding = model.encode(cat)
+def test_the_background_words_of_a_class_list_count(model: Segmenter, encoding: Encoding) -> None:
     rival = model.segment(
         encoding, ClassList.parse("cat").model_copy(update={"background": ("kitten",)})
     )
@@ -68,8 +71,7 @@ def test_the_background_words_of_a_class_list_count(model: Segmenter, cat: np.nd
     assert rival.presence[0] < alone.presence[0]
 
 
-def test_a_class_is_not_its_own_background(model: Segmenter, cat: np.ndarray) -> None:
-    encoding = model.encode(cat)
+def test_a_class_is_not_its_own_background(model: Segmenter, encoding: Encoding) -> None:
     word = model.preset.background[0]
     result = model.segment(encoding, f"cat; thing = {word.upper()}")
     without = ClassList.parse(f"cat; thing = {word.upper()}").model_copy(
@@ -78,8 +80,8 @@ def test_a_class_is_not_its_own_background(model: Segmenter, cat: np.ndarray) ->
     np.testing.assert_array_equal(result.labels, model.segment(encoding, without).labels)
 
 
-def test_attention_is_relative_to_its_mean(model: Segmenter, cat: np.ndarray) -> None:
-    attention = model.attention(model.encode(cat))
+def test_attention_is_relative_to_its_mean(model: Segmenter, encoding: Encoding) -> None:
+    attention = model.attention(encoding)
     assert attention.ndim == 2
     assert attention.mean() == pytest.approx(1, rel=1e-4)
 
@@ -93,23 +95,24 @@ def test_steps_have_names_and_can_be_left(model: Segmenter, cat: np.ndarray) -> 
     assert {"Reading the words", "Looking at the picture", "Reading self-attention"} < set(names)
 
 
-def test_a_word_is_encoded_once(model: Segmenter, cat: np.ndarray) -> None:
-    encoding = model.encode(cat)
+def test_a_word_is_encoded_once(model: Segmenter, encoding: Encoding) -> None:
     model.segment(encoding, "teapot")
     names: list[str] = []
     drain(model.segment_steps(encoding, "teapot"), lambda step: names.append(step.name))
     assert "Reading the words" not in names
 
 
-def test_saving_a_result(model: Segmenter, cat: np.ndarray, tmp_path: object) -> None:
-    result = model.segment(cat, "cat; sofa")
+def test_saving_a_result(model: Segmenter, encoding: Encoding, tmp_path: object) -> None:
+    result = model.segment(encoding, "cat; sofa")
     nc.save_labels(f"{tmp_path}/cat.png", result)
     labels, classes = nc.load_labels(f"{tmp_path}/cat.png")
     np.testing.assert_array_equal(labels, result.labels)
     assert classes == result.classes
 
 
-def test_mistakes_are_told_in_a_sentence(model: Segmenter, cat: np.ndarray) -> None:
+def test_mistakes_are_told_in_a_sentence(
+    model: Segmenter, encoding: Encoding, cat: np.ndarray
+) -> None:
     with pytest.raises(nc.NapariCliperError, match="no preset"):
         nc.load("tiny")
     with pytest.raises(nc.NapariCliperError, match="no device"):
@@ -121,4 +124,4 @@ def test_mistakes_are_told_in_a_sentence(model: Segmenter, cat: np.ndarray) -> N
     with pytest.raises(nc.NapariCliperError, match="0 to 1"):
         model.segment(cat, "cat", presence_threshold=2)
     with pytest.raises(nc.NapariCliperError, match="scores are of 1 classes"):
-        model.label(model.score(model.encode(cat), "cat"), "cat; sofa")
+        model.label(model.score(encoding, "cat"), "cat; sofa")

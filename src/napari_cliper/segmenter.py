@@ -140,8 +140,8 @@ class Segmenter:
         _check_thresholds(presence_threshold, background_threshold)
         if len(classes) != len(scores.presence):
             raise NapariCliperError(
-                f"The scores are of {len(scores.presence)} classes, not of {len(classes)}: give the "
-                "classes they were made with."
+                f"The scores are of {len(scores.presence)} classes, not of {len(classes)}: give "
+                "the classes they were made with."
             )
         labelled = self.engine.label(scores, presence_threshold, background_threshold)
         ids = torch.tensor([0, *classes.ids])
