@@ -295,7 +295,7 @@ def compare_settings(shop: Workshop) -> None:
                 background=(*shipped.background, "plate", "table", "cloth", "box", "shelf")),
     ):  # fmt: skip
         try_choice(shop, choice, encodings, heads)
-    for threshold in (0.1, 0.3, 0.5, 0.7, 0.9):
+    for threshold in (0.0, 0.05, 0.1, 0.2, 0.3, 0.5):
         choice = change(f"three absent words, presence {threshold}", presence_threshold=threshold)
         try_choice(shop, choice, encodings, heads, absent=3)
     for block, side, activation in (

@@ -47,6 +47,12 @@ class Picture:
         """Indices of the classes that have a pixel in it."""
         return [int(value) - 1 for value in np.unique(self.mask) if value]
 
+    def mirrored(self) -> "Picture":
+        """The same with left and right exchanged."""
+        points = tuple((1 - x, y, word) for x, y, word in self.points)
+        image, mask = (np.ascontiguousarray(array[:, ::-1]) for array in (self.image, self.mask))
+        return Picture(self.name, image, mask, points)
+
     def shares(self, grid: tuple[int, int]) -> Tensor:
         """What share of each patch is which class: (h * w, 1 + classes), unmarked first."""
         rows, columns = grid
@@ -90,8 +96,8 @@ def draw_mask(text: str, size: tuple[int, int]) -> NDArray[np.uint8]:
         polygons.append((area, int(index), points * size[::-1]))
     mask = Image.new("L", size[::-1], 0)
     draw = ImageDraw.Draw(mask)
-    for _, index, points in sorted(polygons, key=lambda polygon: -polygon[0]):
-        draw.polygon([(x, y) for x, y in points], fill=index + 1)
+    for _, number, points in sorted(polygons, key=lambda polygon: -polygon[0]):
+        draw.polygon([(x, y) for x, y in points], fill=number + 1)
     return np.array(mask)
 
 

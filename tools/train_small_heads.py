@@ -4,7 +4,8 @@ The image tower's patch embeddings, as the engine computes them before the proje
 words' embeddings are brought into one space by two matrices: `visual.proj` and `text.proj.weight`.
 A ridge regression gives both a start; some steps of gradient descent on the engine's own comparison
 (cosine, logit scale, softmax over words) follow, three times with other random numbers, and the
-mean of the three is kept. COCO's polygons and `small_points.txt` say what is in the pictures.
+mean of the start and these three is kept. What is in the pictures is told by COCO's polygons and
+`small_points.txt`.
 """
 
 import argparse
@@ -95,7 +96,7 @@ class Places:
         key = self.pictures * 1000 + self.words + 2
         regions, region, sizes = key.unique(return_inverse=True, return_counts=True)
         frequency = torch.bincount(regions % 1000, minlength=1000)
-        weights = (sizes[region] * frequency[key % 1000]).float().rsqrt() * usable
+        weights: Tensor = (sizes[region] * frequency[key % 1000]).float().rsqrt() * usable
         is_class = (self.words >= 0) & (self.words < vocabulary.classes)
         kinds = (is_class, self.words >= vocabulary.classes, self.words == ANY_STUFF)
         for kind, share in zip(kinds, shares, strict=True):
@@ -159,7 +160,8 @@ def embed_picture(
 
     The engine compares directions only, so every embedding gets the same length, √width.
     """
-    grid = patch_grid(*picture.mask.shape, settings.shorter_side, encoder.patch_size)
+    height, width = picture.mask.shape
+    grid = patch_grid(height, width, settings.shorter_side, encoder.patch_size)
     pixels = to_pixels(picture.image, grid, encoder.patch_size, encoder.mean, encoder.std)
     fused = fuse_early_layers(encoder, pixels, layers, attention=settings.attention, project=False)
     embeddings = drain(fused).embeddings[:, 1:]
@@ -206,19 +208,16 @@ def collect(
     settings: Settings,
     recipe: Recipe,
 ) -> Places:
-    """Features and words of the places of all pictures."""
-    features, words = [], []
-    for picture in pictures:
+    """Features and words of the places of all pictures and their mirror images."""
+    features, words, numbers = [], [], []
+    both = [version for picture in pictures for version in (picture, picture.mirrored())]
+    for number, picture in enumerate(both):
         embeddings, grid = embed_picture(encoder, picture, settings, recipe.layers)
         named = name_places(picture, embeddings[-1], grid, vocabulary)
         features.append(embeddings[:, :: recipe.every].transpose(0, 1))
         words.append(named[:: recipe.every])
-    numbers = torch.arange(len(pictures))
-    return Places(
-        torch.cat(features),
-        torch.cat(words),
-        numbers.repeat_interleave(torch.tensor([len(part) for part in words])),
-    )
+        numbers.append(torch.full_like(words[-1], number // 2))
+    return Places(torch.cat(features), torch.cat(words), torch.cat(numbers))
 
 
 def regress(
@@ -244,7 +243,13 @@ def regress(
         features.T @ (features * weights) + ridge, features.T @ (wanted * weights)
     )
     visual_head = torch.linalg.solve(rows.T @ rows + text_ridge, solved.T).T
-    return visual_head * 8 / visual_head.norm(), text_head
+    return unit(visual_head), text_head
+
+
+def unit(head: Tensor) -> Tensor:
+    """A visual head of a fixed length, √width / 2.5: the engine uses directions only."""
+    length: Tensor = head.norm() / (0.4 * float(head.shape[0]) ** 0.5)
+    return head / length
 
 
 def refine(
@@ -283,10 +288,10 @@ def refine(
         loss = logits.masked_fill(~open_, minus_infinity).logsumexp(dim=1)
         loss = (loss - logits.masked_fill(~wanted, minus_infinity).logsumexp(dim=1)).mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
-    return visual_head.detach(), text_head.detach()
+    return unit(visual_head.detach()), text_head.detach()
 
 
 def _drawn_words(words: Words, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -296,7 +301,8 @@ def _drawn_words(words: Words, recipe: Recipe, generator: torch.Generator) -> Te
     drawn[torch.rand(count, generator=generator) > recipe.synonyms] = 0
     raw = words.embeddings[torch.arange(count), drawn]
     noise = torch.randn(count, 1, raw.shape[-1], generator=generator) / raw.shape[-1] ** 0.5
-    return raw + recipe.text_noise * raw.norm(dim=-1, keepdim=True) * noise
+    noisy: Tensor = raw + recipe.text_noise * raw.norm(dim=-1, keepdim=True) * noise
+    return noisy
 
 
 def _targets(
@@ -338,7 +344,7 @@ def train(
         refine(start, places, words, vocabulary, taught, recipe, scale, seed + run)
         for run in range(recipe.runs)
     ]
-    visual_heads, text_heads = zip(*runs, strict=True)
+    visual_heads, text_heads = zip(start, *runs, strict=True)
     return torch.stack(visual_heads).mean(dim=0), torch.stack(text_heads).mean(dim=0)
 
 

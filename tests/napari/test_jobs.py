@@ -100,6 +100,28 @@ def test_a_cancelled_job_stops_before_its_next_step(job: Job, qtbot: QtBot) -> N
     assert went_on == []
 
 
+def test_a_cancelled_job_lets_go_of_what_it_holds(job: Job, qtbot: QtBot) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+    let_go = []
+
+    def work() -> Generator[Any, None, None]:
+        held_by = threading.get_ident()
+        try:
+            reached.set()
+            go_on.wait(10)
+            yield step("one")
+        finally:
+            let_go.append(threading.get_ident() == held_by)
+
+    steps = work()  # as long as this reference lives, no garbage is collected
+    job.start(steps)
+    qtbot.waitUntil(reached.is_set)
+    with qtbot.waitSignal(job.ended):
+        job.cancel()
+        go_on.set()
+    assert let_go == [True]
+
+
 def test_a_job_cancelled_after_its_work_brings_nothing(job: Job, qtbot: QtBot) -> None:
     heard = Heard(job)
     job.start(finish_at_once())

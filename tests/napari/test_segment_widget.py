@@ -14,6 +14,7 @@ from qtpy.QtGui import QGuiApplication
 from skimage.data import cat
 
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
+from napari_cliper.widgets import segmentation
 from napari_cliper.widgets.layers import labels_layer, show, shown_plane
 
 CAT = cat()[::2, ::2]
@@ -269,10 +270,10 @@ def test_the_window_is_free_while_the_engine_runs(
     from napari_cliper.segmenter import Segmenter
 
     threads = []
-    real = Segmenter.segment_steps
+    real = Segmenter.encode_steps
 
-    def watched(self: Segmenter, *args: Any, **kwargs: Any) -> Any:
-        steps = real(self, *args, **kwargs)
+    def watched(self: Segmenter, image: Any) -> Any:
+        steps = real(self, image)
         while True:
             threads.append(threading.current_thread())
             try:
@@ -281,7 +282,7 @@ def test_the_window_is_free_while_the_engine_runs(
                 return stop.value
             yield step
 
-    monkeypatch.setattr(Segmenter, "segment_steps", watched)
+    monkeypatch.setattr(Segmenter, "encode_steps", watched)
     start(dock)
     dock.wait()
     assert len(threads) > 3
@@ -349,6 +350,18 @@ def test_the_dock_may_be_closed_meanwhile(
     qtbot.wait(100)
     assert list(viewer.layers) == [picture]
     assert told == []
+
+
+def test_docks_take_turns(viewer: Viewer, picture: Image, dock: Any) -> None:
+    dock.type("cat")
+    with segmentation._turn:  # as another window's job does
+        dock.click(dock.segment)
+        dock.qtbot.waitUntil(lambda: dock.progress.format().startswith("Waiting"), timeout=60_000)
+        dock.click(dock.cancel)
+        dock.wait()
+    assert list(viewer.layers) == [picture]
+    assert segmentation._turn.acquire(timeout=1)  # a job that gave up waiting does not hold it
+    segmentation._turn.release()
 
 
 def test_the_window_may_be_closed_meanwhile(

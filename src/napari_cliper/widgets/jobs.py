@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import GeneratorWorker, thread_worker
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 
 if TYPE_CHECKING:
     from napari_cliper.cliper.steps import Step, Steps
@@ -44,6 +44,9 @@ class Job(QObject):
         self._worker.yielded.connect(self._on_step)
         self._worker.returned.connect(self._on_return)
         self._worker.finished.connect(self._on_finish)
+        # A worker that quits leaves its generator hanging at a yield. It is closed in the worker,
+        # so that what it holds is let go at once, and where it was taken.
+        self._worker.aborted.connect(steps.close, Qt.ConnectionType.DirectConnection)
         self.destroyed.connect(self._worker.quit)
         self._worker.start()
 

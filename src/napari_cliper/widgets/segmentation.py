@@ -58,8 +58,20 @@ def segmentation(
         If weights or device are not there, the picture cannot be read or a word is too long.
     """
     warm_up.wait()
-    with _turn:
+    try:
+        from napari_cliper.cliper.steps import Step
+    except OSError as error:  # on Windows, torch's libraries may not load after Qt's
+        raise NapariCliperError(
+            f"PyTorch cannot be loaded beside the window ({error}): start Python, import torch "
+            "before napari, and open the window from there."
+        ) from error
+
+    while not _turn.acquire(timeout=0.2):
+        yield Step("Waiting for another window")
+    try:
         return (yield from _segment(plane, classes, preset, device, download, with_attention))
+    finally:  # a job that is cancelled is closed, see `jobs`
+        _turn.release()
 
 
 def _segment(
@@ -70,13 +82,7 @@ def _segment(
     download: bool,
     with_attention: bool,
 ) -> Steps[Segmented]:
-    try:
-        from napari_cliper import segmenter
-    except OSError as error:  # on Windows, torch's libraries may not load after Qt's
-        raise NapariCliperError(
-            f"PyTorch cannot be loaded beside the window ({error}): start Python, import torch "
-            "before napari, and open the window from there."
-        ) from error
+    from napari_cliper import segmenter
 
     if (preset, device) not in _segmenters:
         _segmenters.clear()
