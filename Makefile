@@ -18,10 +18,10 @@ ON_SCREEN := QT_API=pyqt6 QT_QPA_PLATFORM=xcb \
 endif
 PYTEST := $(ON_SCREEN) $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all parity lint qt-libraries clean
+.PHONY: help demo test test-all parity benchmark screenshot lint qt-libraries clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## install, then segment two photographs with the small preset
 	rm -rf $(DEMO)
@@ -46,6 +46,13 @@ parity: qt-libraries $(VENV)/.installed-test ## compare with the reference stric
 	$(CC) -shared -fPIC -o $(VENV)/intel_cpu.so tools/intel_cpu.c
 	LD_PRELOAD=$(CURDIR)/$(VENV)/intel_cpu.so CLIPER_PARITY=strict \
 		$(BIN)/python -m pytest tests/cliper/test_parity.py $(PYTEST_ARGS)
+
+benchmark: qt-libraries $(VENV)/.installed-test ## print how long the command and the window take
+	$(BIN)/python tools/benchmark_segment.py
+	$(ON_SCREEN) $(BIN)/python tools/benchmark_gui.py
+
+screenshot: qt-libraries $(VENV)/.installed-test ## draw docs/images/window.png anew
+	$(ON_SCREEN) $(BIN)/python tools/screenshot.py
 
 lint: qt-libraries $(VENV)/.installed-dev ## check style, types, layers and the manifest
 	$(BIN)/ruff check .
