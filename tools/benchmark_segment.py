@@ -47,7 +47,9 @@ def main() -> None:
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import napari_cliper"], check=True)
     imported = time.perf_counter() - began - empty
-    print(f"napari-cliper segment, small preset, whole process  {statistics.median(process):6.1f} s")
+    print(
+        f"napari-cliper segment, small preset, whole process  {statistics.median(process):6.1f} s"
+    )
     print(f"of it in the engine                                 {statistics.median(engine):6.1f} s")
     print(f"import napari_cliper                                {imported:6.2f} s")
 

@@ -31,7 +31,14 @@ from train_small_heads import (
     train,
 )
 
-from napari_cliper.cliper import CLIPer, Encoding, Settings, TransformerSelfAttention, drain
+from napari_cliper.cliper import (
+    CLIPer,
+    Encoding,
+    Settings,
+    SharedSelfAttention,
+    TransformerSelfAttention,
+    drain,
+)
 from napari_cliper.cliper.coarse import resize_maps
 from napari_cliper.models import loading
 from napari_cliper.models.presets import SelfAttention, get_preset
@@ -158,7 +165,7 @@ class Choice:
     name: str
     settings: Settings
     block: int
-    grid: tuple[int, int]
+    grid: tuple[int, int] | None
     background: tuple[str, ...] = PRESET.background
 
 
@@ -178,7 +185,11 @@ class Workshop:
 
     def engine(self, choice: Choice) -> CLIPer:
         """The method on towers without heads."""
-        source = TransformerSelfAttention(self.image_encoder, choice.block, choice.grid)
+        source = (
+            SharedSelfAttention(choice.block)
+            if choice.grid is None
+            else TransformerSelfAttention(self.image_encoder, choice.block, choice.grid)
+        )
         return CLIPer(self.image_encoder, self.text_encoder, source, choice.settings)
 
     def encode(self, choice: Choice, layers: int) -> list[Encoding]:
@@ -197,7 +208,8 @@ class Workshop:
         ]
 
     def compensate(self, choice: Choice) -> list[Encoding]:
-        """The shipped encodings with another compensation."""
+        """The shipped encodings with another compensation, on a grid of its own."""
+        assert choice.grid is not None
         source = TransformerSelfAttention(self.image_encoder, choice.block, choice.grid)
         return [
             replace(
@@ -299,7 +311,8 @@ def compare_settings(shop: Workshop) -> None:
         choice = change(f"three absent words, presence {threshold}", presence_threshold=threshold)
         try_choice(shop, choice, encodings, heads, absent=3)
     for block, side, activation in (
-        (2, 32, 0.1), (6, 32, 0.1), (8, 32, 0.1), (9, 32, 0.1), (10, 32, 0.3), (10, 42, 0.1),
+        (10, 32, 0.1), (2, 32, 0.1), (6, 32, 0.1), (8, 32, 0.1), (9, 32, 0.1), (10, 32, 0.3),
+        (10, 42, 0.1),
     ):  # fmt: skip
         name = f"compensation: block {block}, {side}×{side}, threshold {activation}"
         choice = replace(change(name), block=block, grid=(side, side))

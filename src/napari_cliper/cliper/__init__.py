@@ -7,7 +7,9 @@ load_before_mesa()
 from napari_cliper.cliper.compensation import (  # noqa: E402
     AttentionSource,
     Compensation,
+    CompensationSource,
     DiffusionSelfAttention,
+    SharedSelfAttention,
     TransformerSelfAttention,
 )
 from napari_cliper.cliper.early_layer_fusion import ImageEncoder  # noqa: E402
@@ -20,12 +22,14 @@ __all__ = [
     "AttentionSource",
     "CLIPer",
     "Compensation",
+    "CompensationSource",
     "DiffusionSelfAttention",
     "Encoding",
     "ImageEncoder",
     "Scores",
     "Segmentation",
     "Settings",
+    "SharedSelfAttention",
     "Step",
     "TextEncoder",
     "TransformerSelfAttention",

@@ -6,7 +6,7 @@ Section 3.4 of the paper, equations 9 and 10, as the reference implementation co
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -93,6 +93,12 @@ def prepare_maps(
     return prepared.mean(dim=0, keepdim=True) if fusion == "mean" else prepared
 
 
+def prepare(maps: Tensor, grid: tuple[int, int], settings: Settings) -> Compensation:
+    """The operator that raw (n, gh * gw, gh * gw) maps make; see `prepare_maps`."""
+    maps = prepare_maps(maps, settings.activation_threshold, settings.head_fusion)
+    return Compensation(maps, grid)
+
+
 def affinity_map(features: Tensor) -> Tensor:
     """One map from another vision model's patch features (METHOD step 6, as in step 5).
 
@@ -134,10 +140,7 @@ class AttentionSource(ABC):
     @torch.no_grad()
     def compensation(self, image: NDArray[np.uint8], settings: Settings) -> Steps[Compensation]:
         """The operator for one (H, W, 3) uint8 picture."""
-        maps, grid = yield from self.attention_maps(image)
-        return Compensation(
-            prepare_maps(maps, settings.activation_threshold, settings.head_fusion), grid
-        )
+        return prepare(*(yield from self.attention_maps(image)), settings)
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,24 @@ class TransformerSelfAttention(AttentionSource):
             yield Step(COMPENSATION_STEP, index + 1, total)
         _, attention, _ = next(blocks)
         return attention[:, 1:, 1:], self.grid
+
+
+@dataclass(frozen=True)
+class SharedSelfAttention:
+    """Self-attention of a block of the image tower, from the pass that looks at the picture.
+
+    It costs no pass of its own, and has the picture's aspect ratio and the coarse map's grid.
+
+    Attributes
+    ----------
+    block : int
+        Counted from 0; not the last.
+    """
+
+    block: int
+
+
+CompensationSource: TypeAlias = AttentionSource | SharedSelfAttention
 
 
 @dataclass(frozen=True)

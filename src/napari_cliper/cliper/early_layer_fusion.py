@@ -59,10 +59,13 @@ class FusedFeatures:
         Token embeddings in the space shared with text, class token first; the last K layers'.
     attention : (h * w, h * w) float
         Ā: the last block's attention between patches, mean over heads.
+    block_attention : (heads, h * w, h * w) float or None
+        The self-attention of the one block that was asked for.
     """
 
     embeddings: Tensor
     attention: Tensor
+    block_attention: Tensor | None = None
 
 
 def embed_patches(visual: Any, pixels: Tensor) -> Tensor:
@@ -228,6 +231,7 @@ def fuse_early_layers(
     attention: LastBlockAttention = "fused",
     proxy_features: Tensor | None = None,
     project: bool = True,
+    keep_block: int | None = None,
 ) -> Steps[FusedFeatures]:
     """Encode one picture by early-layer fusion.
 
@@ -247,6 +251,8 @@ def fuse_early_layers(
     proxy_features : (fh, fw, d), for attention = "proxy"
     project : bool
         False leaves the embeddings before the projection into the shared space, for training it.
+    keep_block : int or None
+        The block, counted from 0 and not the last, whose self-attention is returned too.
 
     Yields
     ------
@@ -265,7 +271,10 @@ def fuse_early_layers(
     inputs: list[Tensor] = []
     summed = last_input = torch.zeros(())
     yield Step(IMAGE_STEP, 0, count)
+    kept = None
     for normalised, block_attention, output in run_blocks(visual, embed_patches(visual, pixels)):
+        if len(inputs) == keep_block:
+            kept = block_attention[:, 1:, 1:].clone()
         summed = summed.add_(block_attention) if inputs else block_attention
         inputs.append(normalised)
         last_input = output
@@ -289,4 +298,4 @@ def fuse_early_layers(
             mixed = last.ls_1(merge_heads(last.attn, weights, heads[2]))
             embedding = visual.ln_post(mixed)[0]
             embeddings.append(embedding @ visual.proj if project else embedding)
-    return FusedFeatures(torch.stack(embeddings), weights.mean(dim=0)[1:, 1:])
+    return FusedFeatures(torch.stack(embeddings), weights.mean(dim=0)[1:, 1:], kept)

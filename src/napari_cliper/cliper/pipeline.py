@@ -12,7 +12,13 @@ from torch.nn import functional as F
 
 from napari_cliper.cliper import labelling
 from napari_cliper.cliper.coarse import class_probabilities, coarse_map, sliding_probabilities
-from napari_cliper.cliper.compensation import AttentionSource, Compensation
+from napari_cliper.cliper.compensation import (
+    AttentionSource,
+    Compensation,
+    CompensationSource,
+    SharedSelfAttention,
+    prepare,
+)
 from napari_cliper.cliper.early_layer_fusion import (
     ImageEncoder,
     PatchFeatures,
@@ -93,7 +99,7 @@ class CLIPer:
     ----------
     image_encoder : ImageEncoder
     text_encoder : TextEncoder
-    attention_source : AttentionSource or None
+    attention_source : CompensationSource or None
         None leaves fine-grained compensation out.
     settings : Settings
     proxy_features : callable or None
@@ -103,7 +109,7 @@ class CLIPer:
 
     image_encoder: ImageEncoder
     text_encoder: TextEncoder
-    attention_source: AttentionSource | None
+    attention_source: CompensationSource | None
     settings: Settings
     proxy_features: PatchFeatures | None = None
 
@@ -139,7 +145,9 @@ class CLIPer:
             attention=settings.attention,
             proxy_features=proxy,
         )
-        features = yield from fuse(pixels)
+        source = self.attention_source
+        shared = source if isinstance(source, SharedSelfAttention) else None
+        features = yield from fuse(pixels, keep_block=shared.block if shared else None)
         sliding = None
         if settings.sliding_crop:
             sliding = yield from encode_crops(
@@ -150,8 +158,10 @@ class CLIPer:
                 fuse,
             )
         compensation = None
-        if self.attention_source is not None:
-            compensation = yield from self.attention_source.compensation(image, settings)
+        if features.block_attention is not None:
+            compensation = prepare(features.block_attention, grid, settings)
+        elif isinstance(source, AttentionSource):
+            compensation = yield from source.compensation(image, settings)
         units = F.normalize(features.embeddings[:, 1:], dim=-1)
         return Encoding(size, grid, units, features.attention, compensation, sliding)
 

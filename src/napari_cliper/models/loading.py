@@ -7,11 +7,12 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from napari_cliper.cliper import (
-    AttentionSource,
     CLIPer,
+    CompensationSource,
     DiffusionSelfAttention,
     ImageEncoder,
     Settings,
+    SharedSelfAttention,
     Step,
     TextEncoder,
     TransformerSelfAttention,
@@ -95,7 +96,7 @@ def load_cliper(
     yield Step("Finding weights")
     image_encoder, text_encoder = yield from _load_encoder(preset, device, folder, download)
     _check_tower(preset, settings, image_encoder)
-    source: AttentionSource | None = None
+    source: CompensationSource | None = None
     if isinstance(preset.compensation, SelfAttention):
         compensation = preset.compensation
         blocks = len(image_encoder.visual.transformer.resblocks)
@@ -104,12 +105,15 @@ def load_cliper(
                 f"The preset {preset.name} takes self-attention from block {compensation.block}: "
                 f"choose one from 0 to {blocks - 2}."
             )
-        source = TransformerSelfAttention(image_encoder, compensation.block, compensation.grid)
+        if compensation.grid is None:
+            source = SharedSelfAttention(compensation.block)
+        else:
+            source = TransformerSelfAttention(image_encoder, compensation.block, compensation.grid)
     elif preset.compensation is not None:
         found = yield from _obtain(preset, preset.compensation.weights, folder, download)
         top = found.files["unet/config.json"].parents[1]
         source = yield from load_stable_diffusion(top, device)
-    _check_fusion(preset, settings, source)
+    _check_fusion(preset, settings, image_encoder, source)
     return CLIPer(image_encoder, text_encoder, source, settings)
 
 
@@ -154,10 +158,12 @@ def _check_tower(preset: Preset, settings: Settings, encoder: ImageEncoder) -> N
             raise _wrong(preset, f"{name} must be a whole multiple of the patch, {patch} pixels")
 
 
-def _check_fusion(preset: Preset, settings: Settings, source: AttentionSource | None) -> None:
+def _check_fusion(
+    preset: Preset, settings: Settings, encoder: ImageEncoder, source: CompensationSource | None
+) -> None:
     """Refuse the index of a self-attention map that there is not."""
-    if isinstance(source, TransformerSelfAttention):
-        count = source.encoder.visual.transformer.resblocks[source.block].attn.num_heads
+    if isinstance(source, TransformerSelfAttention | SharedSelfAttention):
+        count = encoder.visual.transformer.resblocks[source.block].attn.num_heads
     elif isinstance(source, DiffusionSelfAttention):
         layers = self_attention_layers(source.unet)
         count = sum(layers[index].heads for index in source.layers)

@@ -189,13 +189,14 @@ class SelfAttention(_Data):
     ----------
     block : int
         Counted from 0.
-    grid : (rows, columns)
-        Patches the picture is resized to for it.
+    grid : (rows, columns) or None
+        Patches the picture is resized to for it. None takes the attention from the pass that looks
+        at the picture, which costs nothing.
     """
 
     kind: Literal["self-attention"]
     block: int
-    grid: tuple[Count, Count]
+    grid: tuple[Count, Count] | None = None
 
 
 class Preset(_Data):

@@ -21,7 +21,7 @@ def motorcycle_sample() -> list[LayerData]:
     """Return a motorcycle in a workshop: (500, 741, 3)."""
     from skimage.data import stereo_motorcycle
 
-    return [_photograph("motorcycle", stereo_motorcycle()[0], "motorcycle = motorbike\nbench")]
+    return [_photograph("motorcycle", stereo_motorcycle()[0], "motorcycle = motorbike")]
 
 
 def _photograph(name: str, pixels: NDArray[np.uint8], classes: str) -> LayerData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.utils.notifications import notification_manager, show_error
@@ -185,9 +186,13 @@ class SegmentWidget(QWidget):
         self._status.setText("Cancelled: nothing is added.")
 
     def _show_step(self, step: Step) -> None:
-        self._show_progress(step.name, step.done, step.total)
+        """Show a new step at once, and its parts now and then: drawing takes the engine's time."""
+        news = step.name != self._progress.format()
+        if news or time.monotonic() - self._shown_at > 0.25:
+            self._show_progress(step.name, step.done, step.total)
 
     def _show_progress(self, text: str, done: int = 0, total: int = 1) -> None:
+        self._shown_at = time.monotonic()
         # Each of these would draw at once, and beside a canvas that means the whole window.
         self._progress.setUpdatesEnabled(False)
         self._progress.setRange(0, total)
