@@ -6,6 +6,7 @@ import skimage.data
 
 import napari_cliper as nc
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
+from napari_cliper.cliper import SharedSelfAttention, TransformerSelfAttention
 from napari_cliper.segmenter import Encoding, Segmenter, drain
 
 
@@ -86,13 +87,26 @@ def test_attention_is_relative_to_its_mean(model: Segmenter, encoding: Encoding)
     assert attention.mean() == pytest.approx(1, rel=1e-4)
 
 
+def test_compensation_costs_no_second_pass(
+    model: Segmenter, encoding: Encoding, cat: np.ndarray
+) -> None:
+    engine = model.engine
+    assert isinstance(engine.attention_source, SharedSelfAttention)
+    second = TransformerSelfAttention(
+        engine.image_encoder, engine.attention_source.block, encoding.grid
+    )
+    expected = drain(second.compensation(cat, engine.settings))
+    assert encoding.compensation is not None
+    np.testing.assert_allclose(encoding.compensation.maps, expected.maps, atol=1e-5)
+
+
 def test_steps_have_names_and_can_be_left(model: Segmenter, cat: np.ndarray) -> None:
     steps = model.segment_steps(cat, "cat")
     assert next(steps).name
     steps.close()
     names: list[str] = []
     drain(model.segment_steps(cat, "unheard-of word"), lambda step: names.append(step.name))
-    assert {"Reading the words", "Looking at the picture", "Reading self-attention"} < set(names)
+    assert {"Reading the words", "Looking at the picture", "Labelling"} == set(names)
 
 
 def test_a_word_is_encoded_once(model: Segmenter, encoding: Encoding) -> None:

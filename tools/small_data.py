@@ -47,12 +47,6 @@ class Picture:
         """Indices of the classes that have a pixel in it."""
         return [int(value) - 1 for value in np.unique(self.mask) if value]
 
-    def mirrored(self) -> "Picture":
-        """The same with left and right exchanged."""
-        points = tuple((1 - x, y, word) for x, y, word in self.points)
-        image, mask = (np.ascontiguousarray(array[:, ::-1]) for array in (self.image, self.mask))
-        return Picture(self.name, image, mask, points)
-
     def shares(self, grid: tuple[int, int]) -> Tensor:
         """What share of each patch is which class: (h * w, 1 + classes), unmarked first."""
         rows, columns = grid

@@ -4,7 +4,7 @@ The image tower's patch embeddings, as the engine computes them before the proje
 words' embeddings are brought into one space by two matrices: `visual.proj` and `text.proj.weight`.
 A ridge regression gives both a start; some steps of gradient descent on the engine's own comparison
 (cosine, logit scale, softmax over words) follow, three times with other random numbers, and the
-mean of the start and these three is kept. What is in the pictures is told by COCO's polygons and
+mean of the three is kept. What is in the pictures is told by COCO's polygons and
 `small_points.txt`.
 """
 
@@ -208,15 +208,14 @@ def collect(
     settings: Settings,
     recipe: Recipe,
 ) -> Places:
-    """Features and words of the places of all pictures and their mirror images."""
+    """Features and words of the places of all pictures."""
     features, words, numbers = [], [], []
-    both = [version for picture in pictures for version in (picture, picture.mirrored())]
-    for number, picture in enumerate(both):
+    for number, picture in enumerate(pictures):
         embeddings, grid = embed_picture(encoder, picture, settings, recipe.layers)
         named = name_places(picture, embeddings[-1], grid, vocabulary)
         features.append(embeddings[:, :: recipe.every].transpose(0, 1))
         words.append(named[:: recipe.every])
-        numbers.append(torch.full_like(words[-1], number // 2))
+        numbers.append(torch.full_like(words[-1], number))
     return Places(torch.cat(features), torch.cat(words), torch.cat(numbers))
 
 
@@ -243,13 +242,7 @@ def regress(
         features.T @ (features * weights) + ridge, features.T @ (wanted * weights)
     )
     visual_head = torch.linalg.solve(rows.T @ rows + text_ridge, solved.T).T
-    return unit(visual_head), text_head
-
-
-def unit(head: Tensor) -> Tensor:
-    """A visual head of a fixed length, √width / 2.5: the engine uses directions only."""
-    length: Tensor = head.norm() / (0.4 * float(head.shape[0]) ** 0.5)
-    return head / length
+    return visual_head * 8 / visual_head.norm(), text_head
 
 
 def refine(
@@ -291,7 +284,7 @@ def refine(
         loss.backward()
         optimizer.step()
         schedule.step()
-    return unit(visual_head.detach()), text_head.detach()
+    return visual_head.detach(), text_head.detach()
 
 
 def _drawn_words(words: Words, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -344,7 +337,7 @@ def train(
         refine(start, places, words, vocabulary, taught, recipe, scale, seed + run)
         for run in range(recipe.runs)
     ]
-    visual_heads, text_heads = zip(start, *runs, strict=True)
+    visual_heads, text_heads = zip(*runs, strict=True)
     return torch.stack(visual_heads).mean(dim=0), torch.stack(text_heads).mean(dim=0)
 
 
