@@ -4,8 +4,6 @@ import subprocess
 import sys
 import textwrap
 
-import pytest
-
 PREPARE = """
 import sys, threading
 import napari
@@ -45,65 +43,62 @@ def run(script: str) -> str:
     return done.stdout
 
 
-def test_opening_the_dock_leaves_torch_to_the_background() -> None:
-    run(
+def test_from_opening_the_dock_to_closing_the_window_at_work() -> None:
+    out = run(
         """
-        before = set(sys.modules)
-        open_dock()
-        assert not [thread for thread in threading.enumerate() if "warm-up" in thread.name]
+        viewer.open_sample("napari-cliper", "cat")
+        wait_until(lambda: viewer.window._qt_window.isVisible())
+        widget = open_dock()
+        # Nothing has had a chance to run but the widget's own making.
         heavy = {"torch", "open_clip", "diffusers", "transformers"}
-        # Nothing has been given a chance to run but the widget's own making.
         assert not heavy & set(sys.modules), heavy & set(sys.modules)
+        assert not [thread for thread in threading.enumerate() if "warm-up" in thread.name]
+
         from napari_cliper.widgets import warm_up
         wait_until(lambda: not warm_up.start().is_alive())
-        assert "torch" in sys.modules
-        assert "pandas" in sys.modules
-        assert importers["torch"] is warm_up.start()
-        viewer.close()
-        """
-    )
+        for name in ("pandas", "torch", "open_clip"):
+            assert importers[name] is warm_up.start(), importers.get(name)
 
-
-def test_no_crash_with_a_window_before_the_engine() -> None:
-    """Mesa's LLVM and triton's, see `_triton`."""
-    out = run(
-        """
-        viewer.open_sample("napari-cliper", "cat")
-        widget = open_dock()
-        wait_until(lambda: viewer.window._qt_viewer.canvas.native.isVisible())
-        from qtpy.QtWidgets import QPushButton
-        from qtpy.QtCore import Qt
-        QTest.mouseClick(widget.findChild(QPushButton, "cliper-segment"), Qt.MouseButton.LeftButton)
-        wait_until(lambda: len(viewer.layers) == 3)
-        print([layer.name for layer in viewer.layers])
-        print("open_clip" in sys.modules, importers["open_clip"] is threading.main_thread())
-        viewer.close()
-        """
-    )
-    assert "['cat', 'cat [coarse]', 'cat [refined]']\nTrue False" in out
-
-
-@pytest.mark.parametrize("moment", ["warming up", "segmenting"])
-def test_the_program_ends_in_the_middle_of_work(moment: str) -> None:
-    out = run(
-        f"""
-        viewer.open_sample("napari-cliper", "cat")
-        widget = open_dock()
+        # Mesa's LLVM is there since the window, triton's since the imports: see `_triton`.
         from qtpy.QtCore import QTimer
         from qtpy.QtWidgets import QProgressBar, QPushButton
+        segment = widget.findChild(QPushButton, "cliper-segment")
+        progress = widget.findChild(QProgressBar, "cliper-progress")
+        segment.click()
+        wait_until(segment.isEnabled)
+        print([layer.name for layer in viewer.layers])
+
+        viewer.layers["cat"].data = viewer.layers["cat"].data[::-1].copy()
+        segment.click()
 
         def close_when_busy():
-            step = widget.findChild(QProgressBar, "cliper-progress").format()
-            if {moment!r} == "warming up" or step == "Looking at the picture":
-                print("closed", step)
+            if progress.format() == "Looking at the picture":
+                print("closed at work")
                 viewer.close()
             else:
-                QTimer.singleShot(20, close_when_busy)
+                QTimer.singleShot(10, close_when_busy)
 
-        if {moment!r} == "segmenting":
-            widget.findChild(QPushButton, "cliper-segment").click()
-        QTimer.singleShot(200, close_when_busy)
+        close_when_busy()
         napari.run()
         """
     )
-    assert "closed" in out
+    assert out == "['cat', 'cat [coarse]', 'cat [refined]']\nclosed at work\n"
+
+
+def test_closing_the_window_while_it_warms_up() -> None:
+    out = run(
+        """
+        from qtpy.QtCore import QTimer
+        from napari_cliper.widgets import warm_up
+
+        def close():
+            assert warm_up.start().is_alive()
+            print("closed")
+            viewer.close()
+
+        open_dock()
+        QTimer.singleShot(300, close)
+        napari.run()
+        """
+    )
+    assert out == "closed\n"
