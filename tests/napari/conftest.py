@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cliper.widgets import SegmentWidget, warm_up
+from napari_cliper.widgets import SegmentWidget
 
 T = TypeVar("T", bound=QWidget)
 
@@ -104,10 +104,3 @@ def told() -> Iterator[list[str]]:
     yield said
     notification_manager.notification_ready.disconnect(listen)
     del notification_manager.records[before:]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _warm_up_ends() -> Iterator[None]:
-    """Let no import run on into the interpreter's end."""
-    yield
-    warm_up.wait()

@@ -1,6 +1,5 @@
 """The plugin is where napari's menus promise it."""
 
-import pytest
 from napari import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtGui import QAction
@@ -21,22 +20,18 @@ def find(menu: QMenu | QMenuBar, *path: str) -> QAction:
     return actions[path[-1]]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        ("Plugins", "Segment with text (CLIPer)"),
-        ("Layers", "Segment", "Segment with text (CLIPer)"),
-    ],
-    ids=["Plugins", "Layers"],
-)
-def test_a_menu_opens_the_dock(viewer: Viewer, qtbot: QtBot, path: tuple[str, ...]) -> None:
+def test_menus_open_the_dock_and_the_samples(viewer: Viewer, qtbot: QtBot) -> None:
     window = viewer.window._qt_window
     assert window.findChild(SegmentWidget) is None
-    find(window.menuBar(), *path).trigger()
-    qtbot.waitUntil(lambda: window.findChild(SegmentWidget) is not None)
+    find(window.menuBar(), "Plugins", "Segment with text (CLIPer)").trigger()
+    widget = window.findChild(SegmentWidget)
+    qtbot.waitUntil(widget.isVisible)
+    in_layers = find(window.menuBar(), "Layers", "Segment", "Segment with text (CLIPer)")
+    in_layers.trigger()  # hides what is open, as napari does with every dock
+    qtbot.waitUntil(lambda: not widget.isVisible())
+    in_layers.trigger()
+    qtbot.waitUntil(widget.isVisible)
 
-
-def test_a_menu_opens_the_samples(viewer: Viewer) -> None:
     for title in ("Cat", "Motorcycle"):
-        find(viewer.window._qt_window.menuBar(), "File", "Open Sample", "CLIPer", title).trigger()
+        find(window.menuBar(), "File", "Open Sample", "CLIPer", title).trigger()
     assert [layer.name for layer in viewer.layers] == ["cat", "motorcycle"]

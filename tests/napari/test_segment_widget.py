@@ -39,6 +39,8 @@ def start(dock: Any) -> None:
 
 
 def test_words_become_two_masks(viewer: Viewer, picture: Image, dock: Any, told: list[str]) -> None:
+    offered = [dock.preset.itemData(row) for row in range(dock.preset.count())]
+    assert offered == ["auto", "small", "base", "large", "huge"]
     dock.run("cat\nsofa = couch, settee")
     assert told == []
     assert [layer.name for layer in viewer.layers] == ["photo", "photo [coarse]", "photo [refined]"]
@@ -130,30 +132,59 @@ def test_the_attention_is_shown_when_asked_for(viewer: Viewer, picture: Image, d
     assert dock.image.count() == 1  # it is no picture to segment
 
 
-def test_a_device_that_is_not_there(
-    viewer: Viewer, picture: Image, dock: Any, told: list[str]
+def test_what_goes_wrong_gets_one_sentence(
+    viewer: Viewer,
+    dock: Any,
+    told: list[str],
+    subtests: pytest.Subtests,
 ) -> None:
     import torch
 
-    absent = "mps" if torch.cuda.is_available() else "cuda"
-    dock.device.setCurrentText(absent)
-    dock.run("cat")
-    assert len(told) == 1
-    assert absent in told[0]
-    assert list(viewer.layers) == [picture]
-    dock.device.setCurrentText("cpu")
-    dock.run()
-    assert len(viewer.layers) == 3
+    def goes_wrong(sentence: str) -> None:
+        before, words = list(viewer.layers), dock.classes.toPlainText()
+        told.clear()
+        dock.run()
+        assert len(told) == 1
+        assert told[0].startswith("error: ")
+        assert sentence in told[0]
+        assert "Traceback" not in told[0]
+        assert list(viewer.layers) == before
+        assert dock.classes.toPlainText() == words
 
-
-def test_weights_that_are_not_there(
-    viewer: Viewer, picture: Image, dock: Any, told: list[str]
-) -> None:
-    dock.preset.setCurrentIndex(dock.preset.findData("huge"))
-    dock.run("cat")
-    assert len(told) == 1
-    assert "not on this machine" in told[0]
-    assert list(viewer.layers) == [picture]
+    dock.type("cat")
+    with subtests.test("no picture"):
+        goes_wrong("Open a picture first")
+    for shape, sentence in {(300, 1): "too small", (20, 600): "too long"}.items():
+        with subtests.test(sentence):
+            dock.clear()
+            viewer.add_image(np.zeros(shape, np.uint8))
+            goes_wrong(sentence)
+    dock.clear()
+    viewer.add_image(CAT)
+    with subtests.test("a device that is not there"):
+        absent = "mps" if torch.cuda.is_available() else "cuda"
+        dock.device.setCurrentText(absent)
+        goes_wrong(absent)
+        dock.device.setCurrentText("cpu")
+    with subtests.test("weights that are not there"):
+        dock.preset.setCurrentIndex(dock.preset.findData("huge"))
+        goes_wrong("not on this machine")
+        dock.preset.setCurrentIndex(dock.preset.findData("small"))
+    for words, sentence in {
+        "": "no classes",
+        "# only a comment": "no classes",
+        "cat; Cat": "more than once",
+        "cat, dog": "comma",
+        "cat " * 900: "cat",  # more than the text tower reads
+    }.items():
+        with subtests.test(words[:20]):
+            dock.classes.setPlainText(words)
+            goes_wrong(sentence)
+    with subtests.test("the form works as before"):
+        told.clear()
+        dock.run("cat")
+        assert told == []
+        assert len(viewer.layers) == 3
 
 
 def test_what_nobody_foresaw_is_told_too(
@@ -170,49 +201,6 @@ def test_what_nobody_foresaw_is_told_too(
     assert len(told) == 1
     assert "CUDA out of memory" in told[0]
     assert list(viewer.layers) == [picture]
-
-
-def test_bad_words_get_one_sentence(
-    viewer: Viewer, picture: Image, dock: Any, told: list[str], subtests: pytest.Subtests
-) -> None:
-    for words, sentence in {
-        "": "no classes",
-        "# only a comment": "no classes",
-        "cat; Cat": "more than once",
-        "cat, dog": "comma",
-        "cat " * 900: "cat",  # more than the text tower reads
-    }.items():
-        with subtests.test(words[:20]):
-            told.clear()
-            dock.classes.setPlainText(words)
-            dock.run()
-            assert len(told) == 1
-            assert told[0].startswith("error: ")
-            assert sentence in told[0]
-            assert "Traceback" not in told[0]
-            assert list(viewer.layers) == [picture]
-            assert dock.classes.toPlainText() == words
-
-
-def test_no_picture_no_segmentation(viewer: Viewer, dock: Any, told: list[str]) -> None:
-    dock.run("cat")
-    assert len(told) == 1
-    assert told[0].startswith("error: Open a picture first")
-    assert len(viewer.layers) == 0
-
-
-def test_bad_pictures_get_one_sentence(
-    viewer: Viewer, dock: Any, told: list[str], subtests: pytest.Subtests
-) -> None:
-    for shape, sentence in {(300, 1): "too small", (20, 600): "too long"}.items():
-        with subtests.test(sentence):
-            dock.clear()
-            viewer.add_image(np.zeros(shape, np.uint8))
-            told.clear()
-            dock.run("cat")
-            assert len(told) == 1
-            assert sentence in told[0]
-            assert len(viewer.layers) == 1
 
 
 def test_fitting_words_are_offered_but_nobodys_are_lost(viewer: Viewer, dock: Any) -> None:
@@ -236,12 +224,6 @@ def test_a_dock_opened_on_a_sample_is_filled_in(
 
     assert widget.findChild(QComboBox, "cliper-image").currentText() == "motorcycle"
     assert "motorcycle" in widget.findChild(QPlainTextEdit, "cliper-classes").toPlainText()
-
-
-def test_presets_are_listed_by_title(dock: Any) -> None:
-    offered = [dock.preset.itemData(row) for row in range(dock.preset.count())]
-    assert offered == ["auto", "small", "base", "large", "huge"]
-    assert "DINOv2" in dock.preset.itemText(1)
 
 
 def test_pictures_of_all_kinds(
