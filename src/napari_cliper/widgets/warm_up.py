@@ -36,9 +36,9 @@ def _warm_up() -> None:
         _make_a_labels_layer()
     with suppress(Exception):
         _map_torch()
-        import open_clip  # noqa: F401  # and what it brings along: every preset needs it
+        import open_clip  # noqa: F401  # loaded late by the models; every preset needs it
 
-        import napari_cliper.segmenter  # noqa: F401  # torch
+        import napari_cliper.segmenter  # noqa: F401
         from napari_cliper.annotation.class_list import ClassList
 
         ClassList.parse("cat")  # the first one makes a table of colours
