@@ -31,17 +31,12 @@ def wait() -> None:
 
 
 def _warm_up() -> None:
-    # What fails here fails again, and is told, when someone asks for a segmentation.
-    with suppress(Exception):
-        _make_a_labels_layer()
-    with suppress(Exception):
-        _map_torch()
-        import open_clip  # noqa: F401  # loaded late by the models; every preset needs it
-
-        import napari_cliper.segmenter  # noqa: F401
-        from napari_cliper.annotation.class_list import ClassList
-
-        ClassList.parse("cat")  # the first one makes a table of colours
+    for part in (_make_a_labels_layer, _map_torch, _import_torch, _import_open_clip, _import_rest):
+        if not threading.main_thread().is_alive():
+            return  # the program ends, and waits for this thread
+        # What fails here fails again, and is told, when someone asks for a segmentation.
+        with suppress(Exception):
+            part()
 
 
 def _make_a_labels_layer() -> None:
@@ -72,3 +67,20 @@ def _map_torch() -> None:
     for name, flags in (("libtorch_global_deps", os.RTLD_GLOBAL), ("libtorch", 0)):
         for library in folder.glob(f"{name}.*"):
             dlopen(os.fsencode(library), os.RTLD_NOW | flags)
+
+
+def _import_torch() -> None:
+    import torch  # noqa: F401
+
+
+def _import_open_clip() -> None:
+    """Import what every preset needs, and the models import late."""
+    import open_clip  # noqa: F401
+
+
+def _import_rest() -> None:
+    """Import the engine, and have the first class list make its table of colours."""
+    import napari_cliper.segmenter  # noqa: F401
+    from napari_cliper.annotation.class_list import ClassList
+
+    ClassList.parse("cat")
