@@ -205,7 +205,7 @@ class Case:
         if shaken_by is not None:
             random = torch.Generator().manual_seed(shaken_by)
             latent = latent + 1e-6 * torch.randn(latent.shape, generator=random)
-        return source.attention_of_latent(latent)
+        return source.attention_of_latent(latent).stacked()
 
     def refine(self, raw: Tensor, coarse: Tensor | None = None) -> Tensor:
         """The refined map from raw maps; of our own coarse map where none is given."""
@@ -213,7 +213,7 @@ class Case:
         maps = prepare_maps(raw, settings.activation_threshold, settings.head_fusion)
         if coarse is None:
             coarse = self.engine.score(self.encoding, *self.text).coarse
-        return Compensation(maps, self.diffusion.grid).refine(coarse)
+        return Compensation(maps, (self.made["latent_grid"],) * 2).refine(coarse)
 
 
 @cache

@@ -11,7 +11,7 @@ mean of the three is kept. What is in the pictures is told by COCO's polygons an
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +163,8 @@ def embed_picture(
     height, width = picture.mask.shape
     grid = patch_grid(height, width, settings.shorter_side, encoder.patch_size)
     pixels = to_pixels(picture.image, grid, encoder.patch_size, encoder.mean, encoder.std)
-    fused = fuse_early_layers(encoder, pixels, layers, attention=settings.attention, project=False)
+    settings = replace(settings, early_layers=layers)
+    fused = fuse_early_layers(encoder, pixels, settings, project=False)
     embeddings = drain(fused).embeddings[:, 1:]
     return F.normalize(embeddings, dim=-1) * embeddings.shape[-1] ** 0.5, grid
 

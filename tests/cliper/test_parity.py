@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from napari_cliper.cliper import Scores, drain
 from napari_cliper.cliper.compensation import DiffusionSelfAttention
-from napari_cliper.cliper.early_layer_fusion import fuse_early_layers
+from napari_cliper.cliper.early_layer_fusion import fuse_early_layers, resize_features
 from napari_cliper.cliper.labelling import presence
 from napari_cliper.cliper.preprocessing import patch_grid, to_pixels
 from reference_cases import FOLDER, Case, case_names, reference_maps
@@ -46,17 +46,13 @@ def test_early_layer_fusion(case: Case) -> None:
     if case.settings.sliding_crop:
         assert "features" not in case.tensors  # such cases hold what comes after only
         return
-    settings = case.settings
-    features = drain(
-        fuse_early_layers(
-            case.engine.image_encoder,
-            torch.from_numpy(case.tensors["x"])[None],
-            settings.early_layers,
-            settings.selected_layer,
-            settings.attention,
-            case.engine.proxy_features(case.image) if settings.attention == "proxy" else None,
-        )
-    )
+    settings, encoder = case.settings, case.engine.image_encoder
+    pixels = torch.from_numpy(case.tensors["x"])[None]
+    proxy = None
+    if settings.attention == "proxy":
+        grid = pixels.shape[-2] // encoder.patch_size, pixels.shape[-1] // encoder.patch_size
+        proxy = resize_features(case.engine.proxy_features(case.image), grid)
+    features = drain(fuse_early_layers(encoder, pixels, settings, proxy))
     expected = case.tensors["features"]
     if settings.early_layers == 0:
         expected = expected[settings.selected_layer][None]

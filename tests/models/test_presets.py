@@ -17,7 +17,6 @@ from napari_cliper.models.presets import (
     get_preset,
     load_presets,
 )
-from napari_cliper.models.weights import repositories
 
 NAMES = ["small", "base", "large", "huge"]
 
@@ -36,7 +35,7 @@ def test_each_is_complete(name):
     assert all(template.count("{}") == 1 for template in preset.templates)
     assert preset.background
     assert preset.sources
-    for repository in repositories(preset):
+    for repository in preset.repositories:
         assert repository.revision is not None
         assert len(repository.revision) == 40
         heavy = [name for name in repository.files if "." in name and not name.endswith(".json")]

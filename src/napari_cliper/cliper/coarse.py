@@ -23,6 +23,22 @@ def class_probabilities(embeddings: Tensor, rows: Tensor, classes: int, scale: f
     return logits.softmax(dim=-2)[:, :classes]
 
 
+def mean_similarity(embeddings: Tensor, rows: Tensor, classes: int) -> Tensor:
+    """The paper's coarse map: the mean over layers of the cosine similarities with the classes.
+
+    Parameters
+    ----------
+    embeddings : (K, h * w, D), of length 1
+    rows : (R, D), of length 1; the first `classes` of them are the classes.
+
+    Returns
+    -------
+    (C, h * w), in [-1, 1]
+    """
+    # The mean of the cosines is the cosine with the mean.
+    return rows[:classes] @ embeddings.mean(dim=0).T
+
+
 def sliding_probabilities(
     embeddings: Tensor, attention: Tensor, rows: Tensor, classes: int, scale: float
 ) -> Tensor:
@@ -59,14 +75,15 @@ def coarse_map(probabilities: Tensor, attention: Tensor, settings: Settings) -> 
     """
     selected_layer = -1 if settings.early_layers == 0 else settings.selected_layer
     selected = probabilities[selected_layer]
-    least = settings.activation_threshold * selected.amax(dim=-1, keepdim=True)
-    selected = selected.where(selected >= least, 0)
-    spread = selected @ attention
+    if settings.spread:
+        least = settings.activation_threshold * selected.amax(dim=-1, keepdim=True)
+        selected = selected.where(selected >= least, 0)
+    coarse = selected @ attention if settings.spread else selected
     if settings.early_layers == 0:
-        return spread
+        return coarse
     # The mean sees the thresholded map too, as in the reference implementation.
     others = probabilities.sum(dim=0) - probabilities[selected_layer]
-    return spread + (others + selected) / len(probabilities)
+    return coarse + (others + selected) / len(probabilities)
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:

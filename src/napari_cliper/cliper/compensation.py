@@ -1,12 +1,14 @@
 """Fine-grained compensation: self-attention maps become an operator that refines a coarse map.
 
-Section 3.4 of the paper, equations 9 and 10, as the reference implementation computes them.
+Section 3.4 of the paper, equations 9 and 10, as the reference implementation computes them or, as a
+variant, as they stand.
 """
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -24,6 +26,7 @@ from napari_cliper.cliper.early_layer_fusion import (
 from napari_cliper.cliper.preprocessing import to_pixels
 from napari_cliper.cliper.settings import Settings
 from napari_cliper.cliper.steps import Step, Steps
+from napari_cliper.errors import NapariCliperError
 
 COMPENSATION_STEP = "Reading self-attention"
 
@@ -66,37 +69,140 @@ class Compensation:
         return row.reshape(self.grid)
 
 
-def prepare_maps(
-    maps: Tensor, activation_threshold: float, fusion: Literal["product", "mean"] | int
-) -> Tensor:
-    """Make raw attention maps ready to be applied (eq. 9), and fuse them where asked.
+class Maps(Protocol):
+    """Raw attention maps, each (P, P) float32 and non-negative; a (n, P, P) tensor is one too.
 
-    Each map is divided by its column maxima, emptied of what is below the threshold, and divided
-    by its row sums.
+    They may be made only when asked for, so that not all of them are in memory at once.
+    """
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, index: int) -> Tensor:
+        """One of them."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Each of them in turn."""
+
+
+@dataclass(frozen=True)
+class HeadMaps:
+    """Self-attention maps of some layers' heads, each made from queries and keys when asked for.
+
+    The queries and keys of Stable Diffusion 1's two layers take 20 MB, their 16 maps 1 GB.
+
+    Attributes
+    ----------
+    queries, keys : tuple of (heads, P, d) float, a pair for each layer
+    """
+
+    queries: tuple[Tensor, ...]
+    keys: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        """Heads of all layers."""
+        return sum(len(queries) for queries in self.queries)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """The map of one head, counted through the layers: softmax(q · kᵀ / √d), (P, P) float32."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there are {len(self)} heads, and no number {index}")
+        index %= len(self)
+        for queries, keys in zip(self.queries, self.keys, strict=True):
+            if index < len(queries):
+                return _head_map(queries[index], keys[index])
+            index -= len(queries)
+        raise AssertionError
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Each head's map in turn."""
+        return (self[index] for index in range(len(self)))
+
+    def stacked(self) -> Tensor:
+        """All maps at once, (n, P, P) float32."""
+        return torch.stack(list(self))
+
+
+def _head_map(queries: Tensor, keys: Tensor) -> Tensor:
+    scores = torch.addmm(
+        queries.new_empty(len(queries), len(keys)),
+        queries,
+        keys.T,
+        beta=0,  # the first argument gives the type only
+        alpha=1 / math.sqrt(queries.shape[-1]),
+    )
+    return scores.softmax(dim=-1, dtype=torch.float32)
+
+
+def prepare_map(map_: Tensor, activation_threshold: float) -> Tensor:
+    """Make one raw attention map ready to be applied (eq. 9).
+
+    It is divided by its column maxima, emptied of what is below the threshold, and divided by its
+    row sums.
 
     Parameters
     ----------
-    maps : (n, P, P) float, non-negative
+    map_ : (P, P) float, non-negative
     activation_threshold : float in [0, 1]
+
+    Returns
+    -------
+    (P, P) float
+    """
+    prepared = map_ / (map_.amax(dim=-2, keepdim=True) + 1e-5)
+    prepared.masked_fill_(prepared < activation_threshold, 0)
+    prepared /= prepared.sum(dim=-1, keepdim=True) + 1e-5
+    return prepared
+
+
+def prepare_maps(
+    maps: Maps,
+    activation_threshold: float | None,
+    fusion: Literal["product", "mean"] | int,
+) -> Tensor:
+    """Prepare raw maps one after the other, and fuse them where asked (eq. 10, Table 7).
+
+    Parameters
+    ----------
+    maps : n raw maps, each (P, P)
+    activation_threshold : float in [0, 1], or None to take the maps as they are
     fusion : "product" keeps all maps, to be applied in turn; "mean" averages them; a number
-        selects one (Table 7).
+        selects one.
 
     Returns
     -------
     (n or 1, P, P) float
+        Besides it, no more than two maps are in memory at a time.
     """
-    if isinstance(fusion, int):
-        maps = maps[fusion, None]
-    prepared = maps / (maps.amax(dim=-2, keepdim=True) + 1e-5)
-    prepared = prepared.masked_fill_(prepared < activation_threshold, 0)
-    prepared /= prepared.sum(dim=-1, keepdim=True) + 1e-5
-    return prepared.mean(dim=0, keepdim=True) if fusion == "mean" else prepared
+    count = 1 if isinstance(fusion, int) else len(maps)
+    chosen = [fusion] if isinstance(fusion, int) else range(count)
+    fused = torch.empty(0)
+    for place, index in enumerate(chosen):
+        map_ = maps[index]
+        if activation_threshold is not None:
+            map_ = prepare_map(map_, activation_threshold)
+        if place == 0:
+            fused = map_.new_zeros(1 if fusion == "mean" else count, *map_.shape)
+        fused[0 if fusion == "mean" else place] += map_
+    return fused.div_(count) if fusion == "mean" else fused
 
 
-def prepare(maps: Tensor, grid: tuple[int, int], settings: Settings) -> Compensation:
-    """The operator that raw (n, gh * gw, gh * gw) maps make; see `prepare_maps`."""
-    maps = prepare_maps(maps, settings.activation_threshold, settings.head_fusion)
-    return Compensation(maps, grid)
+def prepare(maps: Maps, grid: tuple[int, int], settings: Settings) -> Compensation:
+    """The operator that raw maps make; the paper's A_f is the product of the maps as they are.
+
+    Raises
+    ------
+    NapariCliperError
+        If the settings choose a map that there is not.
+    """
+    fusion = settings.head_fusion
+    if isinstance(fusion, int) and not 0 <= fusion < len(maps):
+        raise NapariCliperError(
+            f"There is no attention map {fusion}: let head_fusion be product, mean or a number "
+            f"from 0 to {len(maps) - 1}."
+        )
+    threshold = None if settings.variant == "paper" else settings.activation_threshold
+    return Compensation(prepare_maps(maps, threshold, fusion), grid)
 
 
 def affinity_map(features: Tensor) -> Tensor:
@@ -120,7 +226,7 @@ class AttentionSource(ABC):
     """Whatever can say which parts of a picture belong together, by self-attention."""
 
     @abstractmethod
-    def attention_maps(self, image: NDArray[np.uint8]) -> Steps[tuple[Tensor, tuple[int, int]]]:
+    def attention_maps(self, image: NDArray[np.uint8]) -> Steps[tuple[Maps, tuple[int, int]]]:
         """Self-attention maps of one picture.
 
         Parameters
@@ -133,7 +239,7 @@ class AttentionSource(ABC):
 
         Returns
         -------
-        maps : (n, gh * gw, gh * gw) float, non-negative
+        maps : n raw maps, each (gh * gw, gh * gw) float32
         grid : (gh, gw)
         """
 
@@ -168,7 +274,7 @@ class TransformerSelfAttention(AttentionSource):
         pixels = to_pixels(image, self.grid, encoder.patch_size, encoder.mean, encoder.std)
         total = self.block + 1
         yield Step(COMPENSATION_STEP, 0, total)
-        tokens = embed_patches(encoder.visual, pixels.to(encoder.device))
+        tokens = embed_patches(encoder.visual, pixels.to(encoder.device, encoder.dtype))
         blocks = run_blocks(encoder.visual, tokens)
         for index in range(self.block):
             next(blocks)
@@ -230,8 +336,8 @@ class DiffusionSelfAttention(AttentionSource):
     prompt_embedding : (1, 77, cross_attention_dim) float
         The empty prompt's.
     layers : sequence of int
-        Which of the up blocks' self-attention layers, counted from the last; their heads are
-        concatenated in this order. (-2, -3) are the second and first of the last block's three.
+        Which of the U-Net's self-attention layers, counted from the last; their heads are
+        taken in this order. (-2, -3) are the second and first of the last block's three.
     time_index : int
         Index into the 50-step schedule.
     noise : (1, 4, g, g) float or None
@@ -249,30 +355,38 @@ class DiffusionSelfAttention(AttentionSource):
     seed: int = 0
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Side of the latent grid, twice."""
-        return (self.unet.config.sample_size,) * 2
+    def latent_side(self) -> int:
+        """Side of the latent, in places."""
+        return int(self.unet.config.sample_size)
 
     @torch.no_grad()
     def encode_latent(self, image: NDArray[np.uint8]) -> Tensor:
-        """The picture's latent before noise, (1, 4, g, g): the VAE's mean times its scale."""
-        side = self.grid[0] * 2 ** (len(self.vae.config.block_out_channels) - 1)
+        """The latent before noise, (1, 4, g, g) float32: the VAE's mean times its scale."""
+        side = self.latent_side * 2 ** (len(self.vae.config.block_out_channels) - 1)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
         pixels = F.interpolate(pixels, (side, side), mode="nearest") * 2 - 1
         encoded = self.vae.encode(pixels.to(self.vae.device, self.vae.dtype)).latent_dist.mean
-        return encoded * self.vae.config.scaling_factor  # type: ignore[no-any-return]
+        return encoded.float() * self.vae.config.scaling_factor  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def attention_maps(self, image: NDArray[np.uint8]) -> Steps[tuple[Tensor, tuple[int, int]]]:
-        """Maps of the layers' heads, (n, g², g²); see `AttentionSource`."""
+    def attention_maps(self, image: NDArray[np.uint8]) -> Steps[tuple[Maps, tuple[int, int]]]:
+        """Maps of the layers' heads; see `AttentionSource`."""
         yield Step(COMPENSATION_STEP, 0, 2)
         latent = self.encode_latent(image)
         yield Step(COMPENSATION_STEP, 1, 2)
-        return self.attention_of_latent(latent), self.grid
+        maps = self.attention_of_latent(latent)
+        side = math.isqrt(maps.queries[0].shape[-2])
+        return maps, (side, side)
 
     @torch.no_grad()
-    def attention_of_latent(self, latent: Tensor) -> Tensor:
-        """One pass of the U-Net on the noised latent; the wanted layers' probabilities."""
+    def attention_of_latent(self, latent: Tensor) -> HeadMaps:
+        """One pass of the U-Net on the noised latent; what the wanted layers attend to.
+
+        Raises
+        ------
+        NapariCliperError
+            If the layers see the picture in different sizes.
+        """
         noise = self.noise
         if noise is None:
             generator = torch.Generator().manual_seed(self.seed)
@@ -282,33 +396,43 @@ class DiffusionSelfAttention(AttentionSource):
         noised = self.scheduler.add_noise(latent, noise.to(latent), timestep[None])
         attentions = self_attention_layers(self.unet)
         wanted = [attentions[index] for index in self.layers]
-        prompt = self.prompt_embedding.to(latent)
-        return torch.cat(record_attention(wanted, lambda: self.unet(noised, timestep, prompt)))
+        noised, prompt = (
+            tensor.to(latent.device, self.unet.dtype) for tensor in (noised, self.prompt_embedding)
+        )
+        maps = record_attention(wanted, lambda: self.unet(noised, timestep, prompt))
+        places = sorted({queries.shape[-2] for queries in maps.queries})
+        if len(places) > 1:
+            sides = " and ".join(f"{math.isqrt(count)}×{math.isqrt(count)}" for count in places)
+            raise NapariCliperError(
+                f"The layers {', '.join(map(str, self.layers))} of the U-Net see the picture in "
+                f"{sides} places: choose layers that see it in the same size."
+            )
+        return maps
 
 
 def self_attention_layers(unet: Any) -> list[Any]:
-    """The self-attention layers of a diffusers U-Net's up blocks, in the order they run."""
+    """The self-attention layers of a diffusers U-Net, in the order they run."""
+    parts = [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
     return [
         block.attn1
-        for up_block in unet.up_blocks
-        for transformer in getattr(up_block, "attentions", ())
+        for part in parts
+        for transformer in getattr(part, "attentions", ())
         for block in transformer.transformer_blocks
     ]
 
 
-def record_attention(layers: Sequence[Any], run: Callable[[], object]) -> list[Tensor]:
-    """Self-attention probabilities of these layers while `run` runs, each (heads, P, P) float32.
+def record_attention(layers: Sequence[Any], run: Callable[[], object]) -> HeadMaps:
+    """What these layers attend to while `run` runs.
 
     The layers compute what they always do: only their inputs are looked at, on the way in.
     """
-    recorded: dict[int, Tensor] = {}
+    recorded: dict[int, tuple[Tensor, ...]] = {}
 
     def record(layer: Any, arguments: tuple[Tensor, ...], keywords: dict[str, Any]) -> None:
         tokens = arguments[0] if arguments else keywords["hidden_states"]
-        queries, keys = (
+        recorded[id(layer)] = tuple(
             layer.head_to_batch_dim(project(tokens)) for project in (layer.to_q, layer.to_k)
         )
-        recorded[id(layer)] = layer.get_attention_scores(queries, keys).float()
 
     hooks = [layer.register_forward_pre_hook(record, with_kwargs=True) for layer in layers]
     try:
@@ -316,4 +440,5 @@ def record_attention(layers: Sequence[Any], run: Callable[[], object]) -> list[T
     finally:
         for hook in hooks:
             hook.remove()
-    return [recorded[id(layer)] for layer in layers]
+    queries, keys = zip(*(recorded[id(layer)] for layer in layers), strict=True)
+    return HeadMaps(queries, keys)

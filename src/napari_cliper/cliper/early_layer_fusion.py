@@ -1,6 +1,7 @@
 """Early-layer fusion: a picture's patch embeddings at every layer, and its fused attention.
 
-Section 3.3 of the paper, equations 3 to 8, as the reference implementation computes them.
+Section 3.3 of the paper, equations 3 to 8, as the reference implementation computes them or, as a
+variant, as they stand.
 """
 
 import math
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_cliper.cliper.settings import LastBlockAttention
+from napari_cliper.cliper.settings import LastBlockAttention, Settings
 from napari_cliper.cliper.steps import Step, Steps
 
 IMAGE_STEP = "Looking at the picture"
@@ -48,6 +49,12 @@ class ImageEncoder:
         device: torch.device = next(self.visual.parameters()).device
         return device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        dtype: torch.dtype = next(self.visual.parameters()).dtype
+        return dtype
+
 
 @dataclass(frozen=True)
 class FusedFeatures:
@@ -55,11 +62,11 @@ class FusedFeatures:
 
     Attributes
     ----------
-    embeddings : (K, 1 + h * w, D) float
+    embeddings : (K, 1 + h * w, D) float32
         Token embeddings in the space shared with text, class token first; the last K layers'.
-    attention : (h * w, h * w) float
+    attention : (h * w, h * w) float32
         Ā: the last block's attention between patches, mean over heads.
-    block_attention : (heads, h * w, h * w) float or None
+    block_attention : (heads, h * w, h * w) float32 or None
         The self-attention of the one block that was asked for.
     """
 
@@ -101,14 +108,14 @@ def project_heads(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tenso
 
 
 def similarity(left: Tensor, right: Tensor) -> Tensor:
-    """softmax(left · rightᵀ / √d) for (..., T, d) heads: (..., T, T), rows sum to 1."""
+    """softmax(left · rightᵀ / √d) for (..., T, d) heads: (..., T, T) float32, rows sum to 1."""
     scaled = left / math.sqrt(left.shape[-1])
-    return (scaled @ right.transpose(-1, -2)).softmax(dim=-1)
+    return (scaled @ right.transpose(-1, -2)).softmax(dim=-1, dtype=torch.float32)
 
 
 def merge_heads(attention: Any, weights: Tensor, values: Tensor) -> Tensor:
     """The attention's output (B, T, width) from its weights and values."""
-    mixed = (weights @ values).transpose(1, 2).flatten(2)
+    mixed = (weights.to(values.dtype) @ values).transpose(1, 2).flatten(2)
     merged: Tensor = attention.out_proj(mixed)
     return merged
 
@@ -119,7 +126,7 @@ def run_blocks(visual: Any, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor, Te
     Yields
     ------
     normalised : (1, T, width), the E_k of block k
-    attention : (heads, T, T), its rows sum to 1
+    attention : (heads, T, T) float32, its rows sum to 1
     tokens : (1, T, width), the output of block k
     """
     blocks = visual.transformer.resblocks
@@ -142,6 +149,7 @@ class BalancedAttention:
     Attributes
     ----------
     summed : (heads, T, T) float, positive
+        Of blocks 1 to N-1.
     rows, columns : (heads, T) float
     """
 
@@ -150,7 +158,7 @@ class BalancedAttention:
     columns: Tensor
 
     @classmethod
-    def of(cls, summed: Tensor) -> "BalancedAttention":
+    def of(cls, summed: Tensor, blocks: int) -> "BalancedAttention":
         """Before the first round."""
         ones = summed.new_ones(summed.shape[:2])
         return cls(summed, ones, ones)
@@ -175,60 +183,102 @@ class BalancedAttention:
         return weights.div_(weights.sum(dim=-1, keepdim=True))
 
 
-def proxy_weights(features: Tensor, grid: tuple[int, int]) -> Tensor:
+@dataclass(frozen=True)
+class MeanAttention:
+    """The early blocks' attention as the paper has it: A = (1/N) Σ_{n<N} Aⁿ, for every layer.
+
+    Attributes
+    ----------
+    mean : (heads, T, T) float
+        Its rows sum to (N-1)/N.
+    """
+
+    mean: Tensor
+
+    @classmethod
+    def of(cls, summed: Tensor, blocks: int) -> "MeanAttention":
+        """From the sum over blocks 1 to N-1, N being `blocks`."""
+        return cls(summed / blocks)
+
+    def next_round(self) -> None:
+        """Nothing changes from layer to layer."""
+
+    def weights(self) -> Tensor:
+        """A, (heads, T, T) float."""
+        return self.mean
+
+
+FusedAttention: TypeAlias = BalancedAttention | MeanAttention
+
+
+def resize_features(features: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Bilinear, without corner alignment: (fh, fw, d) to (*grid, d)."""
+    channels_first = features.permute(2, 0, 1)[None]
+    resized = F.interpolate(channels_first, grid, mode="bilinear", align_corners=False)
+    return resized[0].permute(1, 2, 0)
+
+
+def proxy_weights(features: Tensor) -> Tensor:
     """Attention from another vision model's patch features (METHOD step 6, as in step 2).
 
     Parameters
     ----------
-    features : (fh, fw, d)
-    grid : rows and columns of the image tower's patches
+    features : (h, w, d), resized to the image tower's patches
 
     Returns
     -------
     (1 + h * w, 1 + h * w): a patch's row sums to 1; the class token attends to nothing.
     """
-    channels_first = features.permute(2, 0, 1)[None]
-    resized = F.interpolate(channels_first, grid, mode="bilinear", align_corners=False)
-    units = F.normalize(resized[0].flatten(1).T, dim=-1)
+    units = F.normalize(features.flatten(0, 1), dim=-1)
     likeness = units @ units.T
     likeness = likeness - likeness.mean()
     weights = likeness.masked_fill(likeness < 0, float("-inf")).softmax(dim=-1)
     return F.pad(weights, (1, 0, 1, 0))
 
 
-_HEADS: dict[LastBlockAttention, tuple[int, int]] = {
-    "query-query": (0, 0),
-    "key-key": (1, 1),
-    "value-value": (2, 2),
-    "vanilla": (0, 1),
+# Which of queries, keys and values are compared; the softmaxes of several pairs are added.
+_PAIRS: dict[LastBlockAttention, list[tuple[int, int]]] = {
+    "query-query": [(0, 0)],
+    "key-key": [(1, 1)],
+    "value-value": [(2, 2)],
+    "query-query+key-key": [(0, 0), (1, 1)],
+    "vanilla": [(0, 1)],
 }
 
 
 def _last_block_weights(
     kind: LastBlockAttention,
     heads: tuple[Tensor, Tensor, Tensor],
-    balanced: BalancedAttention,
+    fused: FusedAttention,
     proxy: Tensor | None,
 ) -> Tensor:
     """W_k, (1 or heads, T, T), for one layer's queries, keys and values."""
     if kind == "fused":
-        return balanced.weights()
+        return fused.weights()
     if kind == "proxy":
         if proxy is None:
             raise ValueError("proxy attention needs another vision model's patch features")
         return proxy[None]
     if kind == "identity":
-        return torch.eye(heads[2].shape[-2]).to(heads[2])[None]
-    left, right = _HEADS[kind]
-    return similarity(heads[left], heads[right])[0]
+        return torch.eye(heads[2].shape[-2], device=heads[2].device)[None]
+    weights = [similarity(heads[left], heads[right])[0] for left, right in _PAIRS[kind]]
+    return weights[0] if len(weights) == 1 else torch.stack(weights).sum(dim=0)
+
+
+def _finish_last_block(block: Any, tokens: Tensor, mixed: Tensor, whole: bool) -> Tensor:
+    """What the last block makes of its attention's output, (1, T, width)."""
+    mixed = block.ls_1(mixed)
+    if not whole:
+        return mixed
+    tokens = tokens + mixed
+    finished: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+    return finished
 
 
 def fuse_early_layers(
     encoder: ImageEncoder,
     pixels: Tensor,
-    layers: int | None = None,
-    selected_layer: int = -1,
-    attention: LastBlockAttention = "fused",
+    settings: Settings,
     proxy_features: Tensor | None = None,
     project: bool = True,
     keep_block: int | None = None,
@@ -236,19 +286,17 @@ def fuse_early_layers(
     """Encode one picture by early-layer fusion.
 
     Blocks 1 to N-1 run as usual; each layer's tokens then go through the last block's values and
-    output projection, mixed by W_k, without residual and without feed-forward.
+    output projection, mixed by W_k. The layers are the N of the reference implementation (the
+    normalised inputs of blocks 1 to N-1, and the output of block N-1) or the paper's N-1 (the
+    outputs of blocks 1 to N-1).
 
     Parameters
     ----------
     encoder : ImageEncoder
     pixels : (1, 3, h * patch, w * patch) float
-    layers : int or None
-        How many layers to embed, counted from the last; None for all N, 0 for the selected one.
-    selected_layer : int
-        Counted from the end; matters where `layers` is 0.
-    attention : str
-        The kind of W_k, see `Settings.attention`.
-    proxy_features : (fh, fw, d), for attention = "proxy"
+    settings : Settings
+        Its variant, attention, whole_last_block, early_layers and selected_layer.
+    proxy_features : (h, w, d), for the attention "proxy"
     project : bool
         False leaves the embeddings before the projection into the shared space, for training it.
     keep_block : int or None
@@ -260,42 +308,51 @@ def fuse_early_layers(
 
     Returns
     -------
-    FusedFeatures, with `layers` embeddings (one where `layers` is 0)
+    FusedFeatures, with `early_layers` embeddings (all layers' where it is None, one where it is 0)
     """
     visual = encoder.visual
     blocks = visual.transformer.resblocks
-    count = len(blocks)
-    patch = encoder.patch_size
-    grid = (pixels.shape[-2] // patch, pixels.shape[-1] // patch)
+    paper = settings.variant == "paper"
 
-    inputs: list[Tensor] = []
-    summed = last_input = torch.zeros(())
-    yield Step(IMAGE_STEP, 0, count)
+    normalised_inputs: list[Tensor] = []
+    outputs: list[Tensor] = []
+    summed = torch.zeros(())
     kept = None
+    yield Step(IMAGE_STEP, 0, len(blocks))
     for normalised, block_attention, output in run_blocks(visual, embed_patches(visual, pixels)):
-        if len(inputs) == keep_block:
+        if len(outputs) == keep_block:
             kept = block_attention[:, 1:, 1:].clone()
-        summed = summed.add_(block_attention) if inputs else block_attention
-        inputs.append(normalised)
-        last_input = output
-        yield Step(IMAGE_STEP, len(inputs), count)
-    # Without early layers the reference feeds zeros in place of whatever is not selected.
-    alone = layers == 0 and selected_layer != -1
-    inputs.append(torch.zeros_like(last_input) if alone else last_input)
+        summed = summed.add_(block_attention) if outputs else block_attention
+        normalised_inputs.append(normalised)
+        outputs.append(output)
+        yield Step(IMAGE_STEP, len(outputs), len(blocks))
 
-    wanted = [count + selected_layer] if layers == 0 else range(count - (layers or count), count)
-    proxy = proxy_weights(proxy_features, grid) if proxy_features is not None else None
-    balanced = BalancedAttention.of(summed)
+    layers = outputs if paper else [*normalised_inputs, outputs[-1]]
+    count = len(layers)
+    wanted = _wanted_layers(count, settings)
+    if not paper and settings.early_layers == 0 and settings.selected_layer != -1:
+        # Without early layers the reference feeds zeros in place of whatever is not selected.
+        layers[-1] = torch.zeros_like(layers[-1])
+    proxy = proxy_weights(proxy_features) if proxy_features is not None else None
+    fused: FusedAttention = (MeanAttention if paper else BalancedAttention).of(summed, len(blocks))
     last = blocks[-1]
     embeddings: list[Tensor] = []
-    for index, layer_input in enumerate(inputs):
-        balanced.next_round()
+    for index, tokens in enumerate(layers):
+        fused.next_round()
         if index not in wanted and index != count - 1:
             continue
-        heads = project_heads(last.attn, last.ln_1(layer_input))
-        weights = _last_block_weights(attention, heads, balanced, proxy)
+        heads = project_heads(last.attn, last.ln_1(tokens))
+        weights = _last_block_weights(settings.attention, heads, fused, proxy)
         if index in wanted:
-            mixed = last.ls_1(merge_heads(last.attn, weights, heads[2]))
-            embedding = visual.ln_post(mixed)[0]
-            embeddings.append(embedding @ visual.proj if project else embedding)
+            mixed = merge_heads(last.attn, weights, heads[2])
+            finished = _finish_last_block(last, tokens, mixed, settings.whole_last_block)
+            embedding = visual.ln_post(finished)[0]
+            embeddings.append((embedding @ visual.proj if project else embedding).float())
     return FusedFeatures(torch.stack(embeddings), weights.mean(dim=0)[1:, 1:], kept)
+
+
+def _wanted_layers(count: int, settings: Settings) -> list[int]:
+    """Which layers are embedded, counted from 0."""
+    if settings.early_layers == 0:
+        return [count + settings.selected_layer]
+    return list(range(count - (settings.early_layers or count), count))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -11,7 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_cliper.cliper import labelling
-from napari_cliper.cliper.coarse import class_probabilities, coarse_map, sliding_probabilities
+from napari_cliper.cliper.coarse import (
+    class_probabilities,
+    coarse_map,
+    mean_similarity,
+    sliding_probabilities,
+)
 from napari_cliper.cliper.compensation import (
     AttentionSource,
     Compensation,
@@ -20,13 +24,15 @@ from napari_cliper.cliper.compensation import (
     prepare,
 )
 from napari_cliper.cliper.early_layer_fusion import (
+    FusedFeatures,
     ImageEncoder,
     PatchFeatures,
     fuse_early_layers,
+    resize_features,
 )
 from napari_cliper.cliper.preprocessing import patch_grid, to_pixels
 from napari_cliper.cliper.settings import Settings
-from napari_cliper.cliper.sliding import SlidingFeatures, encode_crops
+from napari_cliper.cliper.sliding import SlidingFeatures, Window, encode_crops
 from napari_cliper.cliper.steps import Step, Steps
 from napari_cliper.cliper.text import TextEncoder, encode_prompts, text_rows
 
@@ -133,29 +139,28 @@ class CLIPer:
         size = image.shape[0], image.shape[1]
         grid = patch_grid(*size, settings.shorter_side, encoder.patch_size)
         pixels = to_pixels(image, grid, encoder.patch_size, encoder.mean, encoder.std)
-        pixels = pixels.to(encoder.device)
+        pixels = pixels.to(encoder.device, encoder.dtype)
         proxy = None
         if settings.attention == "proxy" and self.proxy_features is not None:
-            proxy = self.proxy_features(image)
-        fuse = partial(
-            fuse_early_layers,
-            encoder,
-            layers=settings.early_layers,
-            selected_layer=settings.selected_layer,
-            attention=settings.attention,
-            proxy_features=proxy,
-        )
-        source = self.attention_source
+            proxy = resize_features(self.proxy_features(image), grid)
+        source = self.attention_source if settings.compensate else None
         shared = source if isinstance(source, SharedSelfAttention) else None
-        features = yield from fuse(pixels, keep_block=shared.block if shared else None)
+        features = yield from fuse_early_layers(
+            encoder, pixels, settings, proxy, keep_block=shared.block if shared else None
+        )
         sliding = None
         if settings.sliding_crop:
+
+            def encode_crop(pixels: Tensor, window: Window) -> Steps[FusedFeatures]:
+                cut = proxy[window] if proxy is not None else None
+                return fuse_early_layers(encoder, pixels, settings, cut)
+
             sliding = yield from encode_crops(
                 pixels,
                 encoder.patch_size,
                 settings.sliding_crop,
                 settings.sliding_stride,
-                fuse,
+                encode_crop,
             )
         compensation = None
         if features.block_attention is not None:
@@ -186,8 +191,16 @@ class CLIPer:
         classes : (C, D)
         background : (B, D), B may be 0
         """
-        count, settings = len(classes), self.settings
         rows = text_rows(classes, background).to(encoding.embeddings)
+        coarse = self._coarse(encoding, rows, len(classes)).unflatten(1, encoding.grid)
+        refined = encoding.compensation.refine(coarse) if encoding.compensation else coarse
+        return Scores(encoding.size, coarse, refined, labelling.presence(coarse, refined))
+
+    def _coarse(self, encoding: Encoding, rows: Tensor, count: int) -> Tensor:
+        """The coarse maps of the first `count` rows, (C, h * w)."""
+        settings = self.settings
+        if settings.variant == "paper":
+            return mean_similarity(encoding.embeddings, rows, count)
         scale = settings.logit_scale
         probabilities = class_probabilities(encoding.embeddings, rows, count, scale)
         if encoding.sliding is not None:
@@ -195,9 +208,7 @@ class CLIPer:
                 encoding.sliding.embeddings, encoding.sliding.attention, rows, count, scale
             )
             probabilities = (probabilities + sliding) / 2
-        coarse = coarse_map(probabilities, encoding.attention, settings).unflatten(1, encoding.grid)
-        refined = encoding.compensation.refine(coarse) if encoding.compensation else coarse
-        return Scores(encoding.size, coarse, refined, labelling.presence(coarse, refined))
+        return coarse_map(probabilities, encoding.attention, settings)
 
     @torch.no_grad()
     def label(

@@ -4,8 +4,16 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 LastBlockAttention = Literal[
-    "fused", "query-query", "key-key", "value-value", "vanilla", "identity", "proxy"
+    "fused",
+    "query-query",
+    "key-key",
+    "value-value",
+    "query-query+key-key",
+    "vanilla",
+    "identity",
+    "proxy",
 ]
+Variant = Literal["reference", "paper"]
 
 
 @dataclass(frozen=True)
@@ -16,15 +24,28 @@ class Settings:
     ----------
     shorter_side : int
         Pixels of the resized picture's shorter side, before rounding to whole patches.
+    variant : str
+        "reference" computes what the reference implementation does, "paper" the paper's equations
+        as they stand (eqs. 3-10): another fused attention and other early embeddings, the coarse
+        map the mean of the cosines (so no thresholds and no spreading in it), and the product of
+        the raw maps. docs/method.md has a table of where they part.
     attention : str
-        How the last block mixes its tokens: "fused" is early-layer fusion (section 3.3), the
+        How the last block mixes its tokens: "fused" is early-layer fusion (section 3.3),
+        "query-query+key-key" is SCLIP's correlative self-attention (Wang et al., ECCV 2024), the
         others are the alternatives of Table 6. "proxy" needs another vision model.
+    whole_last_block : bool
+        Whether the last block keeps its residual connections and its feed-forward network. CLIPer
+        drops both (section 3.3), as ClearCLIP does (Lan et al., ECCV 2024); CLIP (Radford et al.,
+        ICML 2021) and SCLIP keep them.
     selected_layer : int
         The layer whose map is thresholded and spread by the attention, counted from the end:
         -1 is E_N, -2 is E_{N-1}.
     early_layers : int or None
         Of how many layers, counted from the end, the maps are averaged into the coarse map.
         None: of all. 0: of none, so the coarse map is the selected layer's alone.
+    spread : bool
+        Whether the selected layer's map is thresholded and spread by the attention; without, it is
+        taken as it is.
     logit_scale : float
         Factor on the cosine similarities before the softmax over words.
     activation_threshold : float
@@ -34,6 +55,8 @@ class Settings:
         Side in pixels of the sliding crops that are averaged in; 0 for none.
     sliding_stride : int
         Pixels between two crops.
+    compensate : bool
+        Whether the coarse map is refined by fine-grained compensation (section 3.4).
     head_fusion : "product", "mean" or int
         How the compensation maps become one operator: chained (eq. 10), averaged, or the one with
         this index alone (Table 7).
@@ -51,13 +74,17 @@ class Settings:
     """
 
     shorter_side: int = 336
+    variant: Variant = "reference"
     attention: LastBlockAttention = "fused"
+    whole_last_block: bool = False
     selected_layer: int = -1
     early_layers: int | None = None
+    spread: bool = True
     logit_scale: float = 100.0
     activation_threshold: float = 0.1
     sliding_crop: int = 0
     sliding_stride: int = 112
+    compensate: bool = True
     head_fusion: Literal["product", "mean"] | int = "product"
     presence_threshold: float = 0.3
     background_threshold: float = 0.4
@@ -73,8 +100,11 @@ class Settings:
         for name in ("sliding_crop", "early_layers"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must not be negative")
-        if self.attention not in get_args(LastBlockAttention):
-            raise ValueError(f"attention must be one of {', '.join(get_args(LastBlockAttention))}")
+        for name, choices in (("attention", LastBlockAttention), ("variant", Variant)):
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}")
+        if self.variant == "paper" and self.sliding_crop:
+            raise ValueError("sliding_crop must be 0: the paper's equations have no sliding crops")
         if isinstance(self.head_fusion, str) and self.head_fusion not in ("product", "mean"):
             raise ValueError("head_fusion must be product, mean or the number of a map")
         if self.selected_layer >= 0:

