@@ -183,7 +183,7 @@ class Case:
             ),
             self.source,
             self.settings,
-            lambda _: self.features_of_other_model("vit_features"),
+            GivenFeatures(self),
         )
 
     @cached_property
@@ -214,6 +214,17 @@ class Case:
         if coarse is None:
             coarse = self.engine.score(self.encoding, *self.text).coarse
         return Compensation(maps, (self.made["latent_grid"],) * 2).refine(coarse)
+
+
+@dataclass(frozen=True)
+class GivenFeatures:
+    """A case's given features, whatever it is asked."""
+
+    case: Case
+    patch_size: int = 8
+
+    def patch_features(self, image: np.ndarray, grid: tuple[int, int]) -> Tensor:
+        return self.case.features_of_other_model("vit_features")
 
 
 @cache

@@ -117,7 +117,7 @@ def others(picture: Picture, classes: int, count: int = 3) -> list[int]:
 
 def held_out(pictures: Sequence[Picture], vocabulary: Vocabulary) -> None:
     """The shipped heads on the pictures held out."""
-    engine = drain(loading.load_cliper(PRESET, torch.device("cpu")))
+    engine = drain(loading.Loader(PRESET, torch.device("cpu")).load())
     names, templates = vocabulary.class_names, PRESET.templates
     words = [*names, *(word for word in PRESET.background if word not in names)]
     encoded = drain(engine.encode_text(words, templates))
@@ -392,7 +392,7 @@ def take_time() -> None:
     from skimage.data import cat
 
     image = cat()
-    engine = drain(loading.load_cliper(PRESET, torch.device("cpu")))
+    engine = drain(loading.Loader(PRESET, torch.device("cpu")).load())
     for _ in range(3):
         began = time.perf_counter()
         words = drain(engine.encode_text(["cat", *PRESET.background], PRESET.templates))

@@ -346,7 +346,7 @@ def load_towers() -> tuple[ImageEncoder, TextEncoder, Settings, tuple[str, ...]]
     """The preset's towers without heads, its settings and templates."""
     preset = get_preset("small")
     assert isinstance(preset.encoder, DualEncoder)
-    folder = drain(loading.convert_towers(preset))
+    folder = drain(loading.Loader(preset, torch.device("cpu")).convert_towers())
     encoders = load_dual(preset.encoder, folder, torch.device("cpu"))
     return *encoders, loading.make_settings(preset), preset.templates
 

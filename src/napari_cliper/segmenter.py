@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +23,21 @@ from napari_cliper.cliper.steps import Steps
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.images import to_rgb
 from napari_cliper.models import loading, weights
-from napari_cliper.models.presets import AUTO, Preset, get_preset
+from napari_cliper.models.choices import Choices
+from napari_cliper.models.presets import AUTO, get_preset
+from napari_cliper.models.schema import Preset
 
-__all__ = ["Encoding", "Result", "Scores", "Segmenter", "Step", "drain", "load", "load_steps"]
+__all__ = [
+    "Encoding",
+    "Presence",
+    "Result",
+    "Scores",
+    "Segmenter",
+    "Step",
+    "drain",
+    "load",
+    "load_steps",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +53,16 @@ class Result:
         fine-grained compensation.
     presence : (C,) float32
         How sure the maps are that each class is in the picture; larger is surer.
+    present : (C,) bool
+        Whether each class is taken to be in the picture: as the caller said, or because its
+        presence is above the threshold.
     """
 
     classes: ClassList
     labels: NDArray[np.uint16]
     coarse_labels: NDArray[np.uint16]
     presence: NDArray[np.float32]
+    present: NDArray[np.bool_]
     _scores: Scores = field(repr=False)
     _normalise_each_class: bool = field(repr=False)
 
@@ -62,6 +79,31 @@ class Result:
 
 
 @dataclass(frozen=True, eq=False)
+class Presence:
+    """Which classes are in a picture: multi-label classification (Table 2).
+
+    Attributes
+    ----------
+    classes : ClassList
+        The C classes asked for.
+    presence : (C,) float32
+        How sure the maps are that each class is in the picture; larger is surer.
+    present : (C,) bool
+        Whether it is above the threshold.
+    """
+
+    classes: ClassList
+    presence: NDArray[np.float32]
+    present: NDArray[np.bool_]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes that are in the picture, the surest first."""
+        order = np.argsort(-self.presence, kind="stable")
+        return tuple(self.classes[int(index)].name for index in order if self.present[index])
+
+
+@dataclass(frozen=True, eq=False)
 class Segmenter:
     """A loaded preset: encode a picture once, segment it again and again.
 
@@ -70,21 +112,31 @@ class Segmenter:
     preset : Preset
     device : str
         Where it computes, as torch names it.
+    precision : str
+        Of the models' weights: "float32", "bfloat16" or "float16".
     engine : CLIPer
     note : str or None
         One line for the person who left the choice of the preset to us.
+    weights_folder : Path or None
+        Where weights were looked for first.
     """
 
     preset: Preset
     device: str
+    precision: str
     engine: CLIPer = field(repr=False)
     note: str | None = None
+    weights_folder: Path | None = None
     _text_rows: dict[tuple[tuple[str, ...], str], Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def preset_name(self) -> str:
         """The preset's name."""
         return self.preset.name
+
+    def fits(self, device: str, precision: str, folder: Path | None) -> bool:
+        """Whether its models could serve where these are asked for."""
+        return (self.device, self.precision, self.weights_folder) == (device, precision, folder)
 
     def encode(self, image: ArrayLike) -> Encoding:
         """Look at a picture once; `segment` then takes what this returns.
@@ -113,7 +165,7 @@ class Segmenter:
         NapariCliperError
             If the classes cannot be read, or a name is too long for the text tower.
         """
-        return drain(self._score_steps(encoding, ClassList.parse(classes)))
+        return drain(self._image_scores(encoding, ClassList.parse(classes)))
 
     def label(
         self,
@@ -121,6 +173,7 @@ class Segmenter:
         classes: str | ClassList,
         presence_threshold: float | None = None,
         background_threshold: float | None = None,
+        present: str | Sequence[str] | None = None,
     ) -> Result:
         """Turn scores into label maps.
 
@@ -130,20 +183,26 @@ class Segmenter:
         classes : str or ClassList
             Those the scores are of.
         presence_threshold, background_threshold : float in [0, 1], or None for the preset's
+        present : str or sequence of str, or None
+            The classes known to be in the picture: names, as a sequence or separated by
+            semicolons, or "all". These alone are labelled, however low their presence (Table 3).
 
         Raises
         ------
         NapariCliperError
-            If a threshold is outside its range, or these are not the scores' classes.
+            If a threshold is outside its range, these are not the scores' classes, or a name
+            that is known to be in the picture is none of them.
         """
         classes = ClassList.parse(classes)
         _check_thresholds(presence_threshold, background_threshold)
+        given = known_classes(classes, present)
         if len(classes) != len(scores.presence):
             raise NapariCliperError(
                 f"The scores are of {len(scores.presence)} classes, not of {len(classes)}: give "
                 "the classes they were made with."
             )
-        labelled = self.engine.label(scores, presence_threshold, background_threshold)
+        known = None if given is None else torch.tensor(given, device=scores.presence.device)
+        labelled = self.engine.label(scores, presence_threshold, background_threshold, known)
         ids = torch.tensor([0, *classes.ids])
         labels, coarse_labels = (
             ids[map_.cpu()].numpy().astype(np.uint16)
@@ -153,9 +212,52 @@ class Segmenter:
             classes,
             labels,
             coarse_labels,
-            scores.presence.float().cpu().numpy(),
+            scores.presence.cpu().numpy(),
+            self._above(scores, presence_threshold) if given is None else np.array(given),
             scores,
             self.engine.settings.normalise_each_class,
+        )
+
+    def _above(self, scores: Scores, threshold: float | None) -> NDArray[np.bool_]:
+        if threshold is None:
+            threshold = self.engine.settings.presence_threshold
+        above: NDArray[np.bool_] = scores.presence.cpu().numpy() > threshold
+        return above
+
+    def classify(
+        self,
+        image: ArrayLike | Encoding,
+        classes: str | ClassList,
+        presence_threshold: float | None = None,
+    ) -> Presence:
+        """Tell which classes are in a picture (Table 2).
+
+        Parameters
+        ----------
+        image : array or Encoding
+            A picture as `encode` takes it, or what `encode` returned.
+        classes : str or ClassList
+        presence_threshold : float in [0, 1], or None for the preset's
+
+        Raises
+        ------
+        NapariCliperError
+            If the picture or the classes cannot be used, or a name is too long.
+        """
+        return drain(self.classify_steps(image, classes, presence_threshold))
+
+    def classify_steps(
+        self,
+        image: ArrayLike | Encoding,
+        classes: str | ClassList,
+        presence_threshold: float | None = None,
+    ) -> Steps[Presence]:
+        """`classify` as a generator of steps."""
+        classes = ClassList.parse(classes)
+        _check_thresholds(presence_threshold)
+        scores = yield from self._image_scores(image, classes)
+        return Presence(
+            classes, scores.presence.cpu().numpy(), self._above(scores, presence_threshold)
         )
 
     def attention(self, encoding: Encoding) -> NDArray[np.float32]:
@@ -183,6 +285,7 @@ class Segmenter:
         classes: str | ClassList,
         presence_threshold: float | None = None,
         background_threshold: float | None = None,
+        present: str | Sequence[str] | None = None,
     ) -> Result:
         """Find classes in a picture.
 
@@ -192,15 +295,17 @@ class Segmenter:
             A picture as `encode` takes it, or what `encode` returned.
         classes : str or ClassList
             One class a line or separated by semicolons: `name`, or `name = synonym, synonym`.
-        presence_threshold, background_threshold : float in [0, 1], or None for the preset's
+        presence_threshold, background_threshold, present
+            As of `label`.
 
         Raises
         ------
         NapariCliperError
             If the picture or the classes cannot be used, or a name is too long.
         """
-        steps = self.segment_steps(image, classes, presence_threshold, background_threshold)
-        return drain(steps)
+        return drain(
+            self.segment_steps(image, classes, presence_threshold, background_threshold, present)
+        )
 
     def segment_steps(
         self,
@@ -208,21 +313,22 @@ class Segmenter:
         classes: str | ClassList,
         presence_threshold: float | None = None,
         background_threshold: float | None = None,
+        present: str | Sequence[str] | None = None,
     ) -> Steps[Result]:
         """`segment` as a generator of steps."""
         classes = ClassList.parse(classes)
         _check_thresholds(presence_threshold, background_threshold)
+        known_classes(classes, present)
+        scores = yield from self._image_scores(image, classes)
+        yield Step("Labelling")
+        return self.label(scores, classes, presence_threshold, background_threshold, present)
+
+    def _image_scores(self, image: ArrayLike | Encoding, classes: ClassList) -> Steps[Scores]:
         # The words first: a mistake in them shows before the long work.
         rows = yield from self.word_steps(classes)
         if not isinstance(image, Encoding):
             image = yield from self.encode_steps(image)
-        yield Step("Labelling")
-        scores = self.engine.score(image, *rows)
-        return self.label(scores, classes, presence_threshold, background_threshold)
-
-    def _score_steps(self, encoding: Encoding, classes: ClassList) -> Steps[Scores]:
-        rows = yield from self.word_steps(classes)
-        return self.engine.score(encoding, *rows)
+        return self.engine.score(image, *rows)
 
     def word_steps(self, classes: ClassList) -> Steps[tuple[Tensor, Tensor]]:
         """Encode classes and background words; each is kept, and encoded once a segmenter.
@@ -258,6 +364,30 @@ def _check_thresholds(*thresholds: float | None) -> None:
             raise NapariCliperError(f"A threshold of {threshold} makes no sense: give 0 to 1.")
 
 
+def known_classes(classes: ClassList, present: str | Sequence[str] | None) -> list[bool] | None:
+    """Whether each class is one of those known to be in the picture; None if none are known.
+
+    Raises
+    ------
+    NapariCliperError
+        If a name is none of the classes'.
+    """
+    if present is None:
+        return None
+    if present == "all" and "all" not in classes.names:
+        return [True] * len(classes)
+    names = present.split(";") if isinstance(present, str) else present
+    wanted = {name.strip() for name in names} - {""}
+    if unknown := sorted(wanted.difference(classes.names)):
+        raise NapariCliperError(
+            f"“{unknown[0]}” is said to be in the picture, but is none of the classes: choose from "
+            f"{', '.join(classes.names)}, or say all."
+        )
+    if not wanted:
+        raise NapariCliperError("No class is said to be in the picture: name some, or say all.")
+    return [name in wanted for name in classes.names]
+
+
 def _background(preset: Preset, classes: ClassList) -> tuple[str, ...]:
     """The words for what is none of the classes, without those that a class has taken."""
     words = preset.background if classes.background is None else classes.background
@@ -275,6 +405,7 @@ def load(
     device: str = "auto",
     weights_folder: str | Path | None = None,
     download: bool = False,
+    **choices: Any,
 ) -> Segmenter:
     """Load a preset's models.
 
@@ -289,13 +420,15 @@ def load(
         Where to look for weights first; None asks the environment's NAPARI_CLIPER_WEIGHTS.
     download : bool
         Whether weights that are not on this machine may be fetched. They can be gigabytes.
+    **choices
+        Fields of `Choices`: method, encoder, compensation, precision, changes.
 
     Raises
     ------
     NapariCliperError
-        If there is no such preset or device, or its weights are not to be had.
+        If there is no such preset, device or choice, or its weights are not to be had.
     """
-    return drain(load_steps(preset, device, weights_folder, download))
+    return drain(load_steps(preset, device, weights_folder, download, **choices))
 
 
 def load_steps(
@@ -303,14 +436,25 @@ def load_steps(
     device: str = "auto",
     weights_folder: str | Path | None = None,
     download: bool = False,
+    before: Segmenter | None = None,
+    **choices: Any,
 ) -> Steps[Segmenter]:
-    """`load` as a generator of steps."""
-    yield Step("Loading the model")
+    """`load` as a generator of steps; models that `before` has already are not loaded again."""
+    chosen = Choices(**choices)
     where = loading.resolve_device(device)
+    dtype = loading.resolve_precision(chosen.precision)
     folder = weights.user_folder(weights_folder)
     note = None
-    if preset == AUTO:
+    if preset == AUTO and chosen.encoder is not None:
+        preset = "base"  # its settings are CLIP's
+    elif preset == AUTO:
         preset, note = weights.choose_preset(where.type, folder)
-    chosen = get_preset(preset)
-    engine = yield from loading.load_cliper(chosen, where, folder, download)
-    return Segmenter(chosen, str(where), engine, note)
+    changes = chosen.as_changes()
+    yield Step("Loading the model")
+    full = get_preset(preset, changes)
+    known = before if before and before.fits(str(where), chosen.precision, folder) else None
+    loader = loading.Loader(
+        full, where, dtype, folder, download, (known.preset, known.engine) if known else None
+    )
+    engine = yield from loader.load()
+    return Segmenter(full, str(where), chosen.precision, engine, note, folder)

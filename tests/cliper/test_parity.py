@@ -51,7 +51,7 @@ def test_early_layer_fusion(case: Case) -> None:
     proxy = None
     if settings.attention == "proxy":
         grid = pixels.shape[-2] // encoder.patch_size, pixels.shape[-1] // encoder.patch_size
-        proxy = resize_features(case.engine.proxy_features(case.image), grid)
+        proxy = resize_features(case.features_of_other_model("vit_features"), grid)
     features = drain(fuse_early_layers(encoder, pixels, settings, proxy))
     expected = case.tensors["features"]
     if settings.early_layers == 0:

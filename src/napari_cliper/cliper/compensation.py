@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from napari_cliper.cliper.coarse import resize_maps
 from napari_cliper.cliper.early_layer_fusion import (
     ImageEncoder,
-    PatchFeatures,
     embed_patches,
     run_blocks,
 )
@@ -311,7 +310,7 @@ class FeatureAffinity(AttentionSource):
         (H, W, 3) uint8 picture to (gh, gw, d) float features.
     """
 
-    patch_features: PatchFeatures
+    patch_features: Callable[[NDArray[np.uint8]], Tensor]
 
     def attention_maps(self, image: NDArray[np.uint8]) -> Steps[tuple[Tensor, tuple[int, int]]]:
         """The one affinity map; see `AttentionSource`."""

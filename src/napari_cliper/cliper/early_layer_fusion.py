@@ -5,9 +5,9 @@ variant, as they stand.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -20,7 +20,16 @@ from napari_cliper.cliper.steps import Step, Steps
 
 IMAGE_STEP = "Looking at the picture"
 
-PatchFeatures: TypeAlias = Callable[[NDArray[np.uint8]], Tensor]
+
+class ProxyModel(Protocol):
+    """Another vision model, whose patch features can stand in for the encoder's attention."""
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels of a patch's side."""
+
+    def patch_features(self, image: NDArray[np.uint8], grid: tuple[int, int]) -> Tensor:
+        """Features of a (H, W, 3) uint8 picture resized to a grid of patches, (fh, fw, d)."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,8 @@ class ImageEncoder:
     Attributes
     ----------
     visual : open_clip.transformer.VisionTransformer
-        In evaluation mode; patch grid of any size.
+        In evaluation mode; patch grid of any size. Its matrices may be of half precision; its norms
+        are float32, as are the tokens between the blocks.
     mean, std : per channel, for pixel values in [0, 1]
     """
 
@@ -51,8 +61,8 @@ class ImageEncoder:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
-        dtype: torch.dtype = next(self.visual.parameters()).dtype
+        """Of the matrices."""
+        dtype: torch.dtype = self.visual.conv1.weight.dtype
         return dtype
 
 
@@ -76,13 +86,13 @@ class FusedFeatures:
 
 
 def embed_patches(visual: Any, pixels: Tensor) -> Tensor:
-    """Tokens before the first block, (1, 1 + h * w, width), for any patch grid.
+    """Tokens before the first block, (1, 1 + h * w, width) float32, for any patch grid.
 
     The class token keeps its positional embedding, the grid's is resized bilinearly.
     """
-    patches = visual.conv1(pixels)
+    patches = visual.conv1(pixels).float()
     rows, columns = patches.shape[-2:]
-    class_position, grid_position = visual.positional_embedding.split(
+    class_position, grid_position = visual.positional_embedding.float().split(
         [1, visual.positional_embedding.shape[0] - 1]
     )
     native = visual.grid_size
@@ -92,7 +102,7 @@ def embed_patches(visual: Any, pixels: Tensor) -> Tensor:
             grid_position, (rows, columns), mode="bilinear", align_corners=False
         )
     positions = torch.cat([class_position, grid_position.flatten(2)[0].T])
-    class_token = visual.class_embedding.expand(1, 1, -1)
+    class_token = visual.class_embedding.float().expand(1, 1, -1)
     tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)
     embedded: Tensor = visual.ln_pre(tokens + positions)
     return embedded
@@ -100,7 +110,8 @@ def embed_patches(visual: Any, pixels: Tensor) -> Tensor:
 
 def project_heads(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values of a block's attention, each (B, heads, T, head width)."""
-    projected = F.linear(tokens, attention.in_proj_weight, attention.in_proj_bias)
+    weight = attention.in_proj_weight
+    projected = F.linear(tokens.to(weight.dtype), weight, attention.in_proj_bias)
     batch, length, _ = projected.shape
     split = projected.view(batch, length, 3, attention.num_heads, -1)
     queries, keys, values = split.permute(2, 0, 3, 1, 4)
@@ -114,10 +125,17 @@ def similarity(left: Tensor, right: Tensor) -> Tensor:
 
 
 def merge_heads(attention: Any, weights: Tensor, values: Tensor) -> Tensor:
-    """The attention's output (B, T, width) from its weights and values."""
+    """The attention's output (B, T, width) float32 from its weights and values."""
     mixed = (weights.to(values.dtype) @ values).transpose(1, 2).flatten(2)
-    merged: Tensor = attention.out_proj(mixed)
+    merged: Tensor = attention.out_proj(mixed).float()
     return merged
+
+
+def feed_forward(block: Any, tokens: Tensor) -> Tensor:
+    """What a block's second half adds to (B, T, width) float32 tokens."""
+    normalised = block.ln_2(tokens).to(block.mlp.c_fc.weight.dtype)
+    added: Tensor = block.ls_2(block.mlp(normalised).float())
+    return added
 
 
 def run_blocks(visual: Any, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -135,7 +153,7 @@ def run_blocks(visual: Any, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor, Te
         queries, keys, values = project_heads(block.attn, normalised)
         attention = similarity(queries, keys)
         tokens = tokens + block.ls_1(merge_heads(block.attn, attention, values))
-        tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+        tokens = tokens + feed_forward(block, tokens)
         yield normalised, attention[0], tokens
 
 
@@ -271,8 +289,7 @@ def _finish_last_block(block: Any, tokens: Tensor, mixed: Tensor, whole: bool) -
     if not whole:
         return mixed
     tokens = tokens + mixed
-    finished: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
-    return finished
+    return tokens + feed_forward(block, tokens)
 
 
 def fuse_early_layers(
@@ -347,7 +364,7 @@ def fuse_early_layers(
             mixed = merge_heads(last.attn, weights, heads[2])
             finished = _finish_last_block(last, tokens, mixed, settings.whole_last_block)
             embedding = visual.ln_post(finished)[0]
-            embeddings.append((embedding @ visual.proj if project else embedding).float())
+            embeddings.append(embedding @ visual.proj.float() if project else embedding)
     return FusedFeatures(torch.stack(embeddings), weights.mean(dim=0)[1:, 1:], kept)
 
 

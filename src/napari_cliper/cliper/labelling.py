@@ -50,7 +50,13 @@ def score_maps(
     )
 
 
-def label_map(maps: Tensor, presence_: Tensor, size: tuple[int, int], settings: Settings) -> Tensor:
+def label_map(
+    maps: Tensor,
+    presence_: Tensor,
+    size: tuple[int, int],
+    settings: Settings,
+    present: Tensor | None = None,
+) -> Tensor:
     """The class of each pixel.
 
     Parameters
@@ -59,19 +65,23 @@ def label_map(maps: Tensor, presence_: Tensor, size: tuple[int, int], settings: 
     presence_ : (C,) float
     size : (H, W)
     settings : Settings
-        Its thresholds; a background threshold of 0 uses (1 - maximum)² as the background's score.
+        Its thresholds; a background threshold of 0 uses (1 - maximum)² as the background's score,
+        and drops no class.
+    present : (C,) bool or None
+        Which classes are known to be in the picture, in place of the presence threshold.
 
     Returns
     -------
     (H, W) int64: 0 background, i + 1 the i-th class
     """
     threshold = settings.background_threshold
+    if present is None:
+        present = (presence_ > settings.presence_threshold) | (threshold == 0)
     labels = torch.zeros(size, dtype=torch.int64, device=maps.device)
     best = torch.zeros(size, dtype=maps.dtype, device=maps.device)
     scores = score_maps(maps, presence_, size, settings.normalise_each_class)
-    for label, score in enumerate(scores, start=1):
-        dropped = threshold > 0 and presence_[label - 1] <= settings.presence_threshold
-        if dropped:
+    for label, (kept, score) in enumerate(zip(present.tolist(), scores, strict=True), start=1):
+        if not kept:
             continue
         better = (score > best) & (score >= threshold)
         labels[better] = label

@@ -26,7 +26,7 @@ from napari_cliper.cliper.compensation import (
 from napari_cliper.cliper.early_layer_fusion import (
     FusedFeatures,
     ImageEncoder,
-    PatchFeatures,
+    ProxyModel,
     fuse_early_layers,
     resize_features,
 )
@@ -108,16 +108,15 @@ class CLIPer:
     attention_source : CompensationSource or None
         None leaves fine-grained compensation out.
     settings : Settings
-    proxy_features : callable or None
-        Another vision model's patch features, (H, W, 3) uint8 to (fh, fw, d), for
-        `settings.attention` = "proxy".
+    proxy_model : VisionModel or None
+        The other vision model that `settings.attention` = "proxy" asks.
     """
 
     image_encoder: ImageEncoder
     text_encoder: TextEncoder
     attention_source: CompensationSource | None
     settings: Settings
-    proxy_features: PatchFeatures | None = None
+    proxy_model: ProxyModel | None = None
 
     @torch.no_grad()
     def encode(self, image: NDArray[np.uint8]) -> Steps[Encoding]:
@@ -141,8 +140,9 @@ class CLIPer:
         pixels = to_pixels(image, grid, encoder.patch_size, encoder.mean, encoder.std)
         pixels = pixels.to(encoder.device, encoder.dtype)
         proxy = None
-        if settings.attention == "proxy" and self.proxy_features is not None:
-            proxy = resize_features(self.proxy_features(image), grid)
+        if settings.attention == "proxy" and self.proxy_model is not None:
+            own = patch_grid(*size, settings.shorter_side, self.proxy_model.patch_size)
+            proxy = resize_features(self.proxy_model.patch_features(image, own), grid)
         source = self.attention_source if settings.compensate else None
         shared = source if isinstance(source, SharedSelfAttention) else None
         features = yield from fuse_early_layers(
@@ -216,15 +216,30 @@ class CLIPer:
         scores: Scores,
         presence_threshold: float | None = None,
         background_threshold: float | None = None,
+        present: Tensor | None = None,
     ) -> Segmentation:
-        """Turn scores into label maps; None takes the settings' threshold."""
+        """Turn scores into label maps; None takes the settings' threshold.
+
+        Parameters
+        ----------
+        scores : Scores
+        presence_threshold, background_threshold : float in [0, 1] or None
+        present : (C,) bool or None
+            Which classes are known to be in the picture: only these are labelled, and their
+            presence is not thresholded.
+        """
         given = {
             "presence_threshold": presence_threshold,
             "background_threshold": background_threshold,
         }
         chosen = {name: value for name, value in given.items() if value is not None}
         settings = replace(self.settings, **chosen)  # type: ignore[arg-type]
-        refined = labelling.label_map(scores.refined, scores.presence, scores.size, settings)
         coarse_presence = labelling.presence(scores.coarse, scores.coarse)
-        coarse = labelling.label_map(scores.coarse, coarse_presence, scores.size, settings)
+        refined, coarse = (
+            labelling.label_map(maps, presence, scores.size, settings, present)
+            for maps, presence in (
+                (scores.refined, scores.presence),
+                (scores.coarse, coarse_presence),
+            )
+        )
         return Segmentation(refined, coarse)

@@ -1,7 +1,9 @@
 """From a preset to a working CLIPer. Import this only where torch may be imported."""
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -17,22 +19,32 @@ from napari_cliper.cliper import (
     TextEncoder,
     TransformerSelfAttention,
 )
-from napari_cliper.cliper.compensation import self_attention_layers
+from napari_cliper.cliper.compensation import FeatureAffinity, self_attention_layers
 from napari_cliper.cliper.steps import Steps
+from napari_cliper.cliper.vision_model import VisionModel, VisionSelfAttention
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.models import dual_encoder, hub, weights
+from napari_cliper.models import dual_encoder, hub, inventory, schema, weights
 from napari_cliper.models.open_clip_towers import load_clip, load_dual
-from napari_cliper.models.presets import (
-    BUILT_IN,
+from napari_cliper.models.presets import BUILT_IN
+from napari_cliper.models.schema import (
     ClipEncoder,
     DualEncoder,
+    OtherModel,
     Preset,
     Repository,
     SelfAttention,
+    StableDiffusion,
 )
-from napari_cliper.models.sources import Source, pins
+from napari_cliper.models.sources import Place, Source, pins
 from napari_cliper.models.stable_diffusion import load_stable_diffusion
 from napari_cliper.models.tensors import read_tensors
+from napari_cliper.models.timm_towers import load_vision_model
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -62,59 +74,173 @@ def resolve_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def load_cliper(
-    preset: Preset,
-    device: torch.device,
-    folder: Path | None = None,
-    download: bool = False,
-) -> Steps[CLIPer]:
-    """Find a preset's weights and build the method's models from them.
-
-    Parameters
-    ----------
-    preset : Preset
-    device : torch.device
-    folder : Path or None
-        Where to look for weights first, as of `weights.user_folder`.
-    download : bool
-        Whether what is not on this machine may be fetched from the hub.
-
-    Yields
-    ------
-    Step, before the work it names
-
-    Returns
-    -------
-    CLIPer
+def resolve_precision(name: str) -> torch.dtype:
+    """The type of the models' weights; sums, softmaxes and scores are float32 in any case.
 
     Raises
     ------
     NapariCliperError
-        If weights are absent or are not what they should be, or a setting is wrong.
+        If it is none of `PRECISIONS`.
     """
-    settings = make_settings(preset)
-    yield Step("Finding weights")
-    image_encoder, text_encoder = yield from _load_encoder(preset, device, folder, download)
-    _check_tower(preset, settings, image_encoder)
-    source: CompensationSource | None = None
-    if isinstance(preset.compensation, SelfAttention):
-        compensation = preset.compensation
-        blocks = len(image_encoder.visual.transformer.resblocks)
-        if not 0 <= compensation.block < blocks - 1:
-            raise NapariCliperError(
-                f"The preset {preset.name} takes self-attention from block {compensation.block}: "
-                f"choose one from 0 to {blocks - 2}."
+    if name not in PRECISIONS:
+        raise NapariCliperError(f"There is no precision “{name}”: choose {', '.join(PRECISIONS)}.")
+    return PRECISIONS[name]
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Finds weights and builds models from them; what was built before is taken again.
+
+    Attributes
+    ----------
+    preset : Preset
+    device : torch.device
+    dtype : torch.dtype
+        Of the models' weights.
+    folder : Path or None
+        Where to look for weights first, as of `weights.user_folder`.
+    download : bool
+        Whether what is not on this machine may be fetched from the hub.
+    before : (Preset, CLIPer) or None
+        A preset and what was built from it for the same device, type and folder: another method
+        on the same models loads no weights again.
+    """
+
+    preset: Preset
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    folder: Path | None = None
+    download: bool = False
+    before: tuple[Preset, CLIPer] | None = None
+
+    def load(self) -> Steps[CLIPer]:
+        """Build the method's models, and no others than the settings need.
+
+        Yields
+        ------
+        Step, before the work it names
+
+        Returns
+        -------
+        CLIPer
+
+        Raises
+        ------
+        NapariCliperError
+            If weights are absent or are not what they should be, or a setting is wrong.
+        """
+        preset = self.preset
+        settings = make_settings(preset)
+        yield Step("Finding weights")
+        image_encoder, text_encoder = yield from self._encoder()
+        _check_tower(preset, settings, image_encoder)
+        source = self._built("compensation", "attention_source")
+        if settings.compensate and isinstance(preset.compensation, SelfAttention):
+            source = _own_attention(preset, preset.compensation, image_encoder)
+        elif settings.compensate and source is None:
+            source = yield from self._compensation()
+        proxy = self._built("proxy", "proxy_model")
+        if settings.attention == "proxy" and proxy is None:
+            proxy = yield from self._proxy()
+        _check_fusion(preset, settings, image_encoder, source)
+        return CLIPer(image_encoder, text_encoder, source, settings, proxy)
+
+    def _built(self, field: str, part: str) -> Any:
+        """A part of what was built before, if the preset says the same of it; else None."""
+        if self.before is None or getattr(self.before[0], field) != getattr(self.preset, field):
+            return None
+        return getattr(self.before[1], part)
+
+    def _encoder(self) -> Steps[tuple[ImageEncoder, TextEncoder]]:
+        image_encoder = self._built("encoder", "image_encoder")
+        if image_encoder is not None:
+            return image_encoder, self._built("encoder", "text_encoder")
+        encoder = self.preset.encoder
+        if isinstance(encoder, ClipEncoder):
+            found = yield from self._obtain(encoder.weights)
+            yield Step("Loading the encoder")
+            return load_clip(encoder, found.model, self.device, self.dtype)
+        towers = yield from self.convert_towers()
+        yield Step("Loading the encoder")
+        shipped = encoder.heads.parent == BUILT_IN.parent
+        remedy = "reinstall napari-cliper" if shipped else "check the preset’s “heads”"
+        heads = read_tensors(encoder.heads, remedy)
+        return load_dual(encoder, towers, self.device, heads, self.dtype)
+
+    def convert_towers(self) -> Steps[Path]:
+        """The folder of a dual encoder's towers, converted into the cache where still to do.
+
+        Steps and errors as of `load`.
+        """
+        encoder = self.preset.encoder
+        assert isinstance(encoder, DualEncoder)
+        known = weights.converted_folder(encoder, self.folder)
+        if known is not None:
+            return known
+        image = yield from self._obtain(encoder.image)
+        text = yield from self._obtain(encoder.text)
+        name = weights.towers_name(encoder, image.identity(), text.identity())
+        target = weights.cache_folder() / name
+        if not dual_encoder.is_complete(target):
+            yield Step("Converting weights, once")
+            dual_encoder.convert(image.model, text.files, target)
+        return target
+
+    def _compensation(self) -> Steps[CompensationSource | None]:
+        compensation = self.preset.compensation
+        if isinstance(compensation, StableDiffusion):
+            found = yield from self._obtain(compensation.weights)
+            top = found.files["unet/config.json"].parents[1]
+            return (
+                yield from load_stable_diffusion(
+                    top,
+                    self.device,
+                    self.dtype,
+                    compensation.layers,
+                    compensation.time_index,
+                    compensation.seed,
+                )
             )
-        if compensation.grid is None:
-            source = SharedSelfAttention(compensation.block)
-        else:
-            source = TransformerSelfAttention(image_encoder, compensation.block, compensation.grid)
-    elif preset.compensation is not None:
-        found = yield from _obtain(preset, preset.compensation.weights, folder, download)
-        top = found.files["unet/config.json"].parents[1]
-        source = yield from load_stable_diffusion(top, device)
-    _check_fusion(preset, settings, image_encoder, source)
-    return CLIPer(image_encoder, text_encoder, source, settings)
+        if not isinstance(compensation, OtherModel):
+            return None
+        model = yield from self._vision_model(compensation.model)
+        if compensation.maps == "affinity":
+            return FeatureAffinity(partial(model.patch_features, grid=compensation.grid))
+        _check_block(self.preset, compensation.block, model.blocks)
+        return VisionSelfAttention(model, compensation.block, compensation.grid)
+
+    def _proxy(self) -> Steps[VisionModel]:
+        if self.preset.proxy is None:
+            raise _wrong(
+                self.preset, "attention is 'proxy', and the preset names no vision model as “proxy”"
+            )
+        return (yield from self._vision_model(self.preset.proxy))
+
+    def _vision_model(self, vision: schema.VisionModel) -> Steps[VisionModel]:
+        found = yield from self._obtain(vision.weights)
+        yield Step(f"Loading {vision.architecture}")
+        return load_vision_model(vision, found.model, self.device, self.dtype)
+
+    def _obtain(self, repository: Repository) -> Steps[Source]:
+        return _obtain(self.preset, repository, self.folder, self.download)
+
+
+def _own_attention(
+    preset: Preset, compensation: SelfAttention, encoder: ImageEncoder
+) -> CompensationSource:
+    _check_block(preset, compensation.block, len(encoder.visual.transformer.resblocks) - 1)
+    if compensation.grid is None:
+        return SharedSelfAttention(compensation.block)
+    return TransformerSelfAttention(encoder, compensation.block, compensation.grid)
+
+
+def _check_block(preset: Preset, block: int, count: int) -> None:
+    """Refuse a block that there is not; negative ones count from the end."""
+    if not -count <= block < count:
+        raise NapariCliperError(
+            f"The preset {preset.name} takes self-attention from block {block}: "
+            f"choose one from 0 to {count - 1}."
+        )
 
 
 def make_settings(preset: Preset) -> Settings:
@@ -137,8 +263,6 @@ def make_settings(preset: Preset) -> Settings:
         except ValidationError as error:
             said = ", or ".join(problem["msg"] for problem in error.errors())
             raise _wrong(preset, f"{name} is {value!r}: {said}") from error
-    if preset.settings.get("attention") == "proxy":
-        raise _wrong(preset, "attention is 'proxy', and no preset has another vision model for it")
     try:
         return Settings(**preset.settings)  # type: ignore[arg-type]
     except ValueError as error:
@@ -148,10 +272,11 @@ def make_settings(preset: Preset) -> Settings:
 def _check_tower(preset: Preset, settings: Settings, encoder: ImageEncoder) -> None:
     """Refuse settings that this image tower cannot follow."""
     blocks = len(encoder.visual.transformer.resblocks)
-    if -settings.selected_layer > blocks:
-        raise _wrong(preset, f"selected_layer must be from -{blocks} to -1 with {blocks} blocks")
-    if (settings.early_layers or 0) > blocks:
-        raise _wrong(preset, f"early_layers must be at most {blocks}, the number of blocks")
+    layers = blocks - 1 if settings.variant == "paper" else blocks
+    if -settings.selected_layer > layers:
+        raise _wrong(preset, f"selected_layer must be from -{layers} to -1 with {blocks} blocks")
+    if (settings.early_layers or 0) > layers:
+        raise _wrong(preset, f"early_layers must be at most {layers} with {blocks} blocks")
     patch = encoder.patch_size
     for name in ("sliding_crop", "sliding_stride") if settings.sliding_crop else ():
         if getattr(settings, name) % patch:
@@ -164,6 +289,8 @@ def _check_fusion(
     """Refuse the index of a self-attention map that there is not."""
     if isinstance(source, TransformerSelfAttention | SharedSelfAttention):
         count = encoder.visual.transformer.resblocks[source.block].attn.num_heads
+    elif isinstance(source, VisionSelfAttention):
+        count = source.model.heads
     elif isinstance(source, DiffusionSelfAttention):
         layers = self_attention_layers(source.unet)
         count = sum(layers[index].heads for index in source.layers)
@@ -177,43 +304,6 @@ def _wrong(preset: Preset, reason: str) -> NapariCliperError:
     return NapariCliperError(f"A setting of the preset {preset.name} is wrong: {reason}.")
 
 
-def _load_encoder(
-    preset: Preset, device: torch.device, folder: Path | None, download: bool
-) -> Steps[tuple[ImageEncoder, TextEncoder]]:
-    encoder = preset.encoder
-    if isinstance(encoder, ClipEncoder):
-        found = yield from _obtain(preset, encoder.weights, folder, download)
-        yield Step("Loading the encoder")
-        return load_clip(encoder, found.model, device)
-    towers = yield from convert_towers(preset, folder, download)
-    yield Step("Loading the encoder")
-    shipped = encoder.heads.parent == BUILT_IN.parent
-    remedy = "reinstall napari-cliper" if shipped else "check the preset’s “heads”"
-    return load_dual(encoder, towers, device, read_tensors(encoder.heads, remedy))
-
-
-def convert_towers(
-    preset: Preset, folder: Path | None = None, download: bool = False
-) -> Steps[Path]:
-    """The folder of a dual encoder's towers, converted into the cache where that is still to do.
-
-    Parameters, steps and errors as of `load_cliper`.
-    """
-    encoder = preset.encoder
-    assert isinstance(encoder, DualEncoder)
-    known = weights.converted_folder(encoder, folder)
-    if known is not None:
-        return known
-    image = yield from _obtain(preset, encoder.image, folder, download)
-    text = yield from _obtain(preset, encoder.text, folder, download)
-    name = weights.towers_name(encoder, image.identity(), text.identity())
-    target = weights.cache_folder() / name
-    if not dual_encoder.is_complete(target):
-        yield Step("Converting weights, once")
-        dual_encoder.convert(image.model, text.files, target)
-    return target
-
-
 def _obtain(
     preset: Preset, repository: Repository, folder: Path | None, download: bool
 ) -> Steps[Source]:
@@ -223,15 +313,6 @@ def _obtain(
         return found
     if not download:
         raise weights.absent(preset, repository)
-    files = {}
-    for index, name in enumerate(repository.files):
-        size = hub.download_size(repository, name)
-        yield Step(f"Fetching {name}{_amount(size)}", index, len(repository.files))
-        files[name] = hub.download(repository, name)
-    return Source(files, pins(repository))
-
-
-def _amount(size: int | None) -> str:
-    if size is None:
-        return ""
-    return f" ({size / 1e6:,.0f} MB)" if size >= 1e6 else f" ({size / 1e3:,.0f} kB)"
+    yield Step(f"Fetching {inventory.describe([repository])}")
+    files = yield from hub.download(repository, repository.files)
+    return Source(files, pins(repository), Place.HUB)

@@ -1,0 +1,61 @@
+"""What a person may choose about a preset, and what it changes in it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari_cliper.models.presets import (
+    Changes,
+    compensation_changes,
+    method_changes,
+    parse_change,
+)
+from napari_cliper.models.schema import CLIPER
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a preset is to be used; each choice is a change to its table.
+
+    Attributes
+    ----------
+    method : str
+        One of `presets.load_methods`.
+    encoder : str or None
+        Another CLIP, as `open_clip_names.clip_encoder` takes it: "ViT-B-16:openai", or
+        "ViT-B-16-quickgelu:PATH" for a local checkpoint.
+    compensation : str or None
+        Another source of self-attention, as of `presets.compensation_changes`; None leaves it to
+        the method.
+    precision : str
+        Of the models' weights: "float32", "bfloat16" or "float16".
+    changes : sequence of str or tables
+        Single values, as "settings.logit_scale=70"; they have the last word.
+    """
+
+    method: str = CLIPER
+    encoder: str | None = None
+    compensation: str | None = None
+    precision: str = "float32"
+    changes: Sequence[str | Mapping[str, Any]] = ()
+
+    def as_changes(self) -> list[Changes]:
+        """The tables to merge into the preset's, in turn.
+
+        Raises
+        ------
+        NapariCliperError
+            If a choice is none.
+        """
+        tables: list[Changes] = []
+        if self.encoder is not None:
+            from napari_cliper.models.open_clip_names import clip_encoder
+
+            tables.append({"encoder": clip_encoder(self.encoder)})
+        tables.append(method_changes(self.method))
+        if self.compensation is not None:
+            tables.append(compensation_changes(self.compensation))
+        tables += [
+            parse_change(change) if isinstance(change, str) else change for change in self.changes
+        ]
+        return tables

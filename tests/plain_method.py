@@ -1,0 +1,173 @@
+"""The method written down a second time, the plain way, to compare the engine with.
+
+Dense matrices, one layer, head and crop at a time, and the towers' own modules where they have what
+is needed: nothing of the engine is used. The steps' numbers are those of docs/method.md.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass
+class Tower:
+    """What step 2 gives for one picture or crop."""
+
+    embeddings: list[Tensor]  # of every layer, (h * w, D), of length 1
+    attention: Tensor  # Ā, (h * w, h * w)
+
+
+def tokens_of(visual: Any, pixels: Tensor) -> Tensor:
+    patches = visual.conv1(pixels)
+    grid = patches.shape[-2:]
+    own = visual.positional_embedding
+    square = own[1:].T.reshape(1, -1, *visual.grid_size)
+    resized = F.interpolate(square, size=grid, mode="bilinear", align_corners=False)
+    positions = torch.cat([own[:1], resized.flatten(2)[0].T])
+    tokens = torch.cat([visual.class_embedding[None, None], patches.flatten(2).mT], dim=1)
+    return visual.ln_pre(tokens + positions)
+
+
+def attend(block: Any, tokens: Tensor) -> Tensor:
+    """Attention of torch's own module, (heads, T, T)."""
+    normed = block.ln_1(tokens)
+    _, weights = block.attn(normed, normed, normed, need_weights=True, average_attn_weights=False)
+    return weights[0]
+
+
+def projections(block: Any, tokens: Tensor) -> list[list[Tensor]]:
+    """Queries, keys and values of each head, each (T, d)."""
+    normed = block.ln_1(tokens)[0]
+    parts = (normed @ block.attn.in_proj_weight.T + block.attn.in_proj_bias).chunk(3, dim=-1)
+    return [list(part.chunk(block.attn.num_heads, dim=-1)) for part in parts]
+
+
+def balanced(matrix: Tensor) -> Tensor:
+    matrix = matrix / matrix.sum(dim=0, keepdim=True)
+    return matrix / matrix.sum(dim=1, keepdim=True)
+
+
+def symmetric(matrix: Tensor) -> Tensor:
+    weights = (matrix + matrix.T) / 2
+    weights = (weights - weights.mean(dim=0, keepdim=True)).clamp(min=0)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def softmax_of(left: Tensor, right: Tensor) -> Tensor:
+    return torch.softmax(left @ right.T / math.sqrt(left.shape[-1]), dim=-1)
+
+
+def weights_of(kind: str, heads: list[list[Tensor]], head: int) -> Tensor:
+    queries, keys, values = (part[head] for part in heads)
+    return {
+        "query-query": lambda: softmax_of(queries, queries),
+        "key-key": lambda: softmax_of(keys, keys),
+        "value-value": lambda: softmax_of(values, values),
+        "query-query+key-key": lambda: softmax_of(queries, queries) + softmax_of(keys, keys),
+        "vanilla": lambda: softmax_of(queries, keys),
+        "identity": lambda: torch.eye(len(queries)),
+    }[kind]()
+
+
+def tower(visual: Any, pixels: Tensor, kind: str, variant: str, whole: bool) -> Tower:
+    """Step 2."""
+    *early, last = visual.transformer.resblocks
+    count = len(early) + 1
+    inputs, maps = [tokens_of(visual, pixels)], []
+    for block in early:
+        maps.append(attend(block, inputs[-1]))
+        inputs.append(block(inputs[-1]))
+    if variant == "paper":
+        layers = inputs[1:]
+        fused = [sum(m[h] for m in maps) / count for h in range(len(maps[0]))]
+    else:
+        layers = [block.ln_1(x) for block, x in zip(early, inputs[:-1], strict=True)]
+        layers.append(inputs[-1])
+        fused = [sum(m[h] for m in maps) for h in range(len(maps[0]))]
+    embeddings = []
+    for layer in layers:
+        heads = projections(last, layer)
+        mixed, used = [], []
+        for head, values in enumerate(heads[2]):
+            if kind == "fused" and variant == "reference":
+                fused[head] = balanced(fused[head])
+                weights = symmetric(fused[head])
+            else:
+                weights = fused[head] if kind == "fused" else weights_of(kind, heads, head)
+            used.append(weights)
+            mixed.append(weights @ values)
+        z = last.attn.out_proj(torch.cat(mixed, dim=-1))
+        if whole:
+            z = layer[0] + z
+            z = z + last.mlp(last.ln_2(z))
+        embedding = visual.ln_post(z) @ visual.proj
+        embeddings.append(embedding[1:] / embedding[1:].norm(dim=1, keepdim=True))
+    attention = torch.stack(used).mean(dim=0)[1:, 1:]
+    return Tower(embeddings, attention)
+
+
+def logits_of(layer: Tensor, classes: Tensor, background: Tensor, scale: float) -> Tensor:
+    """Steps 3 and 4: scaled cosines with all text rows, (C + B + 1, h * w)."""
+    rows = torch.cat([classes, background, classes.mean(dim=0, keepdim=True)])
+    rows = rows / rows.norm(dim=1, keepdim=True)
+    return scale * rows @ layer.T
+
+
+def crops_of(side: int, crop: int, stride: int) -> list[int]:
+    starts = [0]
+    while starts[-1] + crop < side:
+        starts.append(min(starts[-1] + stride, side - crop))
+    return starts
+
+
+def coarse(
+    visual: Any,
+    pixels: Tensor,
+    classes: Tensor,
+    background: Tensor,
+    scale: float,
+    threshold: float,
+    selected: int,
+    crop: int = 0,
+    stride: int = 0,
+    kind: str = "fused",
+) -> Tensor:
+    """Steps 2 to 4 of the reference: (C, h * w)."""
+    whole = tower(visual, pixels, kind, "reference", whole=False)
+    count = len(classes)
+    logits = [logits_of(layer, classes, background, scale) for layer in whole.embeddings]
+    probabilities = [layer.softmax(dim=0)[:count] for layer in logits]
+    if crop:
+        patch = visual.patch_size[0]
+        rows, columns = pixels.shape[-2] // patch, pixels.shape[-1] // patch
+        summed = [torch.zeros_like(layer) for layer in logits]
+        times = torch.zeros(rows * columns)
+        attention, pairs = torch.zeros(2, rows * columns, rows * columns)
+        for top in crops_of(pixels.shape[-2], crop, stride):
+            for left in crops_of(pixels.shape[-1], crop, stride):
+                cut = pixels[..., top : top + crop, left : left + crop]
+                part = tower(visual, cut, kind, "reference", whole=False)
+                places = [
+                    row * columns + column
+                    for row in range(top // patch, min(top + crop, rows * patch) // patch)
+                    for column in range(left // patch, min(left + crop, columns * patch) // patch)
+                ]
+                for total, layer in zip(summed, part.embeddings, strict=True):
+                    total[:, places] += logits_of(layer, classes, background, scale)
+                times[places] += 1
+                for i, place in enumerate(places):
+                    attention[place, places] += part.attention[i]
+                    pairs[place, places] += 1
+        attention = attention / (pairs + 1e-5)
+        attention = attention / attention.sum(dim=1, keepdim=True)
+        for index, total in enumerate(summed):
+            spread = (total / times) @ attention
+            probabilities[index] = (probabilities[index] + spread.softmax(dim=0)[:count]) / 2
+    chosen = probabilities[selected]
+    for row in chosen:
+        row[row < threshold * row.max()] = 0
+    return chosen @ whole.attention + sum(probabilities) / len(probabilities)
