@@ -30,9 +30,9 @@ def cat(tmp_path: Path) -> Path:
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     """Run the command in this process, writing to `tmp_path / "out"`."""
 
-    def run(*arguments: object) -> SimpleNamespace:
-        line = ["napari-cliper", "segment", *map(str, arguments)]
-        if "--output" not in line:
+    def run(*arguments: object, command: str = "segment") -> SimpleNamespace:
+        line = ["napari-cliper", command, *map(str, arguments)]
+        if command == "segment" and "--output" not in line:
             line += ["--output", str(tmp_path / "out")]
         monkeypatch.setattr(sys, "argv", line)
         with pytest.raises(SystemExit) as stop:
@@ -238,6 +238,62 @@ def test_a_wheel_that_was_tampered_with(
     assert "pip install --force-reinstall" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "empty").exists()
+
+
+def test_another_method(run: Run, cat: Path, tmp_path: Path) -> None:
+    done = run(cat, "--classes", "cat; sofa", "--preset", "small", "--method", "sclip")
+    assert done.status == 0, done.err
+    by_sclip, _ = load_labels(tmp_path / "out" / "cat_labels.png")
+    run(cat, "--classes", "cat; sofa", "--preset", "small", "--overwrite")
+    assert (load_labels(tmp_path / "out" / "cat_labels.png")[0] != by_sclip).any()
+
+
+def test_single_values_of_the_preset(run: Run, cat: Path, tmp_path: Path) -> None:
+    """With every pixel above the threshold there is no background."""
+    set_ = ("--set", "settings.background_threshold=0.001", "--set", "settings.shorter_side=224")
+    done = run(cat, "--classes", "cat", "--preset", "small", "--present", "all", *set_)
+    assert done.status == 0, done.err
+    labels, _ = load_labels(tmp_path / "out" / "cat_labels.png")
+    assert (labels == 1).mean() > 0.99
+
+
+def test_classes_that_are_known_to_be_there(run: Run, cat: Path, tmp_path: Path) -> None:
+    done = run(cat, "--classes", "cat; toaster", "--preset", "small", "--present", "cat; toaster")
+    assert done.status == 0, done.err
+    assert set(np.unique(load_labels(tmp_path / "out" / "cat_labels.png")[0])) == {0, 1, 2}
+
+
+def test_classify_tells_what_is_in_the_picture(run: Run, cat: Path, tmp_path: Path) -> None:
+    done = run(cat, "--classes", "toaster; cat", "--preset", "small", command="classify")
+    assert done.status == 0, done.err
+    rows = [line.split("│")[1:4] for line in done.out.splitlines() if line.startswith("│")]
+    told = [(name.strip(), present.strip()) for name, _, present in rows]
+    assert told == [("cat", "yes"), ("toaster", "no")]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--method", "slip"), "no method “slip”: choose cliper"),
+        (("--compensation", "nowhere"), "no source of compensation “nowhere”"),
+        (("--encoder", "ViT-Z-99:openai"), "ViT-Z-99"),
+        (("--encoder", "ViT-B-16-SigLIP:webli"), "SigLIP"),
+        (("--precision", "float8"), "no precision “float8”"),
+        (("--set", "logit_scale"), "write FIELD=VALUE"),
+        (("--set", "settings.logit_scael=3"), "unknown setting “logit_scael”"),
+        (("--set", "settings.head_fusion=9"), "a number from 0 to 5"),
+        (("--set", "compensation.grid=0"), "preset small, as changed, is wrong at “compensation"),
+        (("--set", "settings.variant=newspaper"), "variant is 'newspaper'"),
+        (("--present", "dog"), "“dog” is said to be in the picture"),
+    ],
+)
+def test_choices_that_are_none(
+    run: Run, cat: Path, tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    expect_one_sentence(
+        run(cat, "--classes", "cat", "--preset", "small", *arguments), says, tmp_path
+    )
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

@@ -195,7 +195,7 @@ class Segmenter:
         """
         classes = ClassList.parse(classes)
         _check_thresholds(presence_threshold, background_threshold)
-        given = known_classes(classes, present)
+        given = classes.known(present)
         if len(classes) != len(scores.presence):
             raise NapariCliperError(
                 f"The scores are of {len(scores.presence)} classes, not of {len(classes)}: give "
@@ -318,7 +318,7 @@ class Segmenter:
         """`segment` as a generator of steps."""
         classes = ClassList.parse(classes)
         _check_thresholds(presence_threshold, background_threshold)
-        known_classes(classes, present)
+        classes.known(present)
         scores = yield from self._image_scores(image, classes)
         yield Step("Labelling")
         return self.label(scores, classes, presence_threshold, background_threshold, present)
@@ -362,30 +362,6 @@ def _check_thresholds(*thresholds: float | None) -> None:
     for threshold in thresholds:
         if threshold is not None and not 0 <= threshold <= 1:
             raise NapariCliperError(f"A threshold of {threshold} makes no sense: give 0 to 1.")
-
-
-def known_classes(classes: ClassList, present: str | Sequence[str] | None) -> list[bool] | None:
-    """Whether each class is one of those known to be in the picture; None if none are known.
-
-    Raises
-    ------
-    NapariCliperError
-        If a name is none of the classes'.
-    """
-    if present is None:
-        return None
-    if present == "all" and "all" not in classes.names:
-        return [True] * len(classes)
-    names = present.split(";") if isinstance(present, str) else present
-    wanted = {name.strip() for name in names} - {""}
-    if unknown := sorted(wanted.difference(classes.names)):
-        raise NapariCliperError(
-            f"“{unknown[0]}” is said to be in the picture, but is none of the classes: choose from "
-            f"{', '.join(classes.names)}, or say all."
-        )
-    if not wanted:
-        raise NapariCliperError("No class is said to be in the picture: name some, or say all.")
-    return [name in wanted for name in classes.names]
 
 
 def _background(preset: Preset, classes: ClassList) -> tuple[str, ...]:
@@ -444,17 +420,48 @@ def load_steps(
     where = loading.resolve_device(device)
     dtype = loading.resolve_precision(chosen.precision)
     folder = weights.user_folder(weights_folder)
-    note = None
-    if preset == AUTO and chosen.encoder is not None:
-        preset = "base"  # its settings are CLIP's
-    elif preset == AUTO:
-        preset, note = weights.choose_preset(where.type, folder)
-    changes = chosen.as_changes()
     yield Step("Loading the model")
-    full = get_preset(preset, changes)
+    full, note = choose(preset, where.type, folder, chosen)
     known = before if before and before.fits(str(where), chosen.precision, folder) else None
     loader = loading.Loader(
         full, where, dtype, folder, download, (known.preset, known.engine) if known else None
     )
     engine = yield from loader.load()
-    return Segmenter(full, str(where), chosen.precision, engine, note, folder)
+    segmenter = Segmenter(full, str(where), chosen.precision, engine, note, folder)
+    if known and known.engine.text_encoder is engine.text_encoder:
+        segmenter._text_rows.update(known._text_rows)
+    return segmenter
+
+
+def choose(
+    preset: str | Path, device: str, folder: Path | None, choices: Choices
+) -> tuple[Preset, str | None]:
+    """The preset that is meant, as it is to be used.
+
+    Parameters
+    ----------
+    preset : str or Path
+        As of `load`.
+    device : str
+        The type of the device: "cpu", "cuda" or "mps".
+    folder : Path or None
+        As of `weights.user_folder`.
+    choices : Choices
+
+    Returns
+    -------
+    preset : Preset
+    note : str or None
+        One line for the person who left the choice to us.
+
+    Raises
+    ------
+    NapariCliperError
+        If there is no such preset, or a choice does not fit it.
+    """
+    note = None
+    if preset == AUTO and choices.encoder is not None:
+        preset = "base"  # its settings are CLIP's
+    elif preset == AUTO:
+        preset, note = weights.choose_preset(device, folder)
+    return get_preset(preset, choices.as_changes()), note

@@ -10,6 +10,8 @@ from napari_cliper.cliper import Settings
         {"presence_threshold": -0.1},
         {"activation_threshold": 2},
         {"attention": "cross"},
+        {"variant": "newspaper"},
+        {"variant": "paper", "sliding_crop": 224},
         {"shorter_side": 0},
         {"sliding_stride": 0},
         {"sliding_crop": -1},

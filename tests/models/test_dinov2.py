@@ -17,6 +17,7 @@ from napari_cliper.models.dinov2 import (
     from_timm,
     from_transformers,
     read_onnx_backbone,
+    to_timm,
 )
 from napari_cliper.models.open_clip_towers import load_dual
 from napari_cliper.models.presets import DualEncoder, get_preset
@@ -117,21 +118,31 @@ def test_both_sources_give_the_same_weights(backbone):
         np.testing.assert_array_equal(value, other[name], err_msg=name)
 
 
-@pytest.mark.parametrize("convert", [from_timm, from_transformers])
+def test_under_timms_names(backbone):
+    masked = backbone | {"embeddings.mask_token": np.zeros((1, 384), np.float32)}
+    renamed, expected = to_timm(masked), timm_names(backbone)
+    assert renamed.keys() == expected.keys()
+    for name, value in renamed.items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize("convert", [from_timm, from_transformers, to_timm])
 def test_other_weights_are_refused(convert):
     with pytest.raises(NapariCliperError, match="not the weights of DINOv2 ViT-S/14"):
         convert({"conv.weight": np.zeros((2, 2), np.float32)})
 
 
-def test_superfluous_weights_are_refused(backbone):
+@pytest.mark.parametrize("convert", [from_transformers, to_timm])
+def test_superfluous_weights_are_refused(backbone, convert):
     with pytest.raises(NapariCliperError, match=r"also holds 'head\.weight'"):
-        from_transformers(backbone | {"head.weight": np.zeros((2, 2), np.float32)})
+        convert(backbone | {"head.weight": np.zeros((2, 2), np.float32)})
 
 
-def test_arrays_of_other_shapes_are_refused(backbone):
-    flat = backbone | {"embeddings.position_embeddings": np.zeros(3, np.float32)}
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 1370, 2)])
+def test_arrays_of_other_shapes_are_refused(backbone, shape):
+    other = backbone | {"embeddings.position_embeddings": np.zeros(shape, np.float32)}
     with pytest.raises(NapariCliperError, match="has arrays of other shapes"):
-        from_transformers(flat)
+        from_transformers(other)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a graph"])

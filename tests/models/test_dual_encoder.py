@@ -179,7 +179,10 @@ def test_towers_of_the_user_are_converted_beside_the_built_in_ones(sources, tmp_
     bias = f"text.transformer.{name}"
     np.testing.assert_array_equal(changed[bias], usual[bias] + 1)
     steps.clear()
-    assert drain(Loader(preset, CPU, folder=tmp_path / "mine").convert_towers(), steps.append) == converted
+    assert (
+        drain(Loader(preset, CPU, folder=tmp_path / "mine").convert_towers(), steps.append)
+        == converted
+    )
     assert drain(Loader(preset, CPU).convert_towers(), steps.append) == built_in
     assert not steps
 

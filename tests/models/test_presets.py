@@ -10,12 +10,19 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.loading import make_settings
 from napari_cliper.models.presets import (
     BUILT_IN,
+    compensation_changes,
+    get_preset,
+    load_compensations,
+    load_methods,
+    load_presets,
+    method_changes,
+    parse_change,
+)
+from napari_cliper.models.schema import (
     ClipEncoder,
     DualEncoder,
     SelfAttention,
     StableDiffusion,
-    get_preset,
-    load_presets,
 )
 
 NAMES = ["small", "base", "large", "huge"]
@@ -80,7 +87,8 @@ def test_file_that_extends(tmp_path):
         '[compensation.weights]\nrepo = "someone/else"\n'
     )
     mine, large = get_preset(path), get_preset("large")
-    assert (mine.name, mine.title, mine.licence) == ("mine", "Mine", large.licence)
+    assert (mine.name, mine.title, mine.summary) == ("mine", "Mine", large.summary)
+    assert mine.licence == "MIT (OpenAI)"  # of the other repository nothing is known
     assert mine.encoder == large.encoder
     assert mine.settings == large.settings | {"logit_scale": 70.0}
     assert isinstance(mine.compensation, StableDiffusion)
@@ -157,7 +165,6 @@ def test_missing_file(tmp_path):
         ("shorter_side = true", "valid integer"),
         ('head_fusion = "men"', "head_fusion is 'men': Input should be 'product' or 'mean', or"),
         ("normalise_each_class = 1", "valid boolean"),
-        ('attention = "proxy"', "no preset has another vision model for it"),
         ("background_threshold = 2.0", "must lie between 0 and 1"),
     ],
 )
@@ -193,3 +200,94 @@ def test_paths_in_a_file_are_from_its_own_folder(tmp_path, monkeypatch):
     assert built_in.heads == BUILT_IN.with_name("small_heads.safetensors")
     path.write_text('extends = "small"\n')
     assert get_preset(path).encoder == built_in
+
+
+def test_a_method_changes_settings_and_nothing_else():
+    usual = get_preset("large")
+    assert get_preset("large", [method_changes("cliper")]) == usual
+    for name, method in load_methods().items():
+        preset = get_preset("large", [method_changes(name)])
+        assert preset.method == name
+        assert preset.settings == usual.settings | method.settings
+        assert (preset.encoder, preset.compensation) == (usual.encoder, usual.compensation)
+        make_settings(preset)
+
+
+def test_methods_need_no_weights_that_they_do_not_use():
+    usual = get_preset("large")
+    assert len(usual.repositories) == 2
+    for name, count in (("clip", 1), ("cliper-star", 1), ("proxyclip", 2), ("cliper-paper", 2)):
+        assert len(get_preset("large", [method_changes(name)]).repositories) == count
+    proxy = get_preset("large", [method_changes("proxyclip")]).repositories[-1]
+    assert proxy.repo == "timm/vit_base_patch8_224.dino"
+    compensated = [method_changes("sclip"), compensation_changes("preset")]
+    assert len(get_preset("large", compensated).repositories) == 2
+
+
+@pytest.mark.parametrize("name", list(load_compensations()))
+def test_each_source_of_compensation_fits_each_preset(name):
+    for preset in load_presets():
+        changed = get_preset(preset, [compensation_changes(name)])
+        assert make_settings(changed).compensate
+        assert changed.compensation != get_preset(preset).compensation or "2.1" in name
+        for repository in changed.repositories:
+            assert repository.revision is not None
+            assert len(repository.revision) == 40
+            assert repository.licence
+            assert repository.size_mb
+
+
+def test_what_the_issue_asks_for_in_compensation():
+    assert {f"stable-diffusion-{version}" for version in ("2.1", "1.5", "1.4")} <= set(
+        load_compensations()
+    )
+    assert {f"dinov2-{size}" for size in ("small", "base", "large")} <= set(load_compensations())
+    default = get_preset("large").compensation
+    assert (
+        get_preset("large", [compensation_changes("stable-diffusion-2.1")]).compensation == default
+    )
+    off = get_preset("large", [compensation_changes("none")])
+    assert not make_settings(off).compensate
+
+
+def test_a_folder_of_stable_diffusion(tmp_path):
+    preset = get_preset("small", [compensation_changes(str(tmp_path))])
+    assert isinstance(preset.compensation, StableDiffusion)
+    assert preset.compensation.weights.repo == str(tmp_path)
+    assert set(preset.compensation.weights.files.values()) == {""}
+    assert make_settings(preset).head_fusion == "product"
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        ("settings.logit_scale=70", {"settings": {"logit_scale": 70}}),
+        (" compensation.layers = [-2] ", {"compensation": {"layers": [-2]}}),
+        ("settings.head_fusion=mean", {"settings": {"head_fusion": "mean"}}),
+        ('title = "a = b"', {"title": "a = b"}),
+    ],
+)
+def test_single_changes(text, change):
+    assert parse_change(text) == change
+
+
+@pytest.mark.parametrize("text", ["", "settings", "=3", "settings.=3", "settings.logit_scale="])
+def test_changes_that_are_none(text):
+    with pytest.raises(NapariCliperError, match="write FIELD=VALUE"):
+        parse_change(text)
+
+
+def test_the_later_change_has_the_last_word():
+    changes = [method_changes("sclip"), parse_change("settings.early_layers=2")]
+    assert get_preset("small", changes).settings["early_layers"] == 2
+
+
+def test_other_names_that_are_none(tmp_path):
+    with pytest.raises(NapariCliperError, match="no method “slip”"):
+        method_changes("slip")
+    with pytest.raises(NapariCliperError, match="no vision model “dino”: choose dinov2-small"):
+        get_preset("small", [parse_change("proxy=dino")])
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "small"\nmethod = "sclip"\n')
+    with pytest.raises(NapariCliperError, match="names a method: leave it out"):
+        get_preset(path)

@@ -4,17 +4,16 @@ import hashlib
 import shutil
 from pathlib import Path
 
-import huggingface_hub
 import pytest
-from huggingface_hub import DryRunFileInfo, constants
-from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 
+from models.fake_hub import safetensors
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.models import dual_encoder, hub, weights
-from napari_cliper.models.presets import Repository, Wheel, get_preset, load_presets
-from napari_cliper.models.sources import pins, sha256
+from napari_cliper.models import dual_encoder, weights
+from napari_cliper.models.presets import get_preset, load_presets
+from napari_cliper.models.schema import Repository, Wheel
+from napari_cliper.models.sources import Place, amount, is_whole, pins, sha256, share
 
-CONTENT = b"numbers"
+CONTENT, OTHER_CONTENT = safetensors(8), safetensors(8, seed=1)
 SUM = hashlib.sha256(CONTENT).hexdigest()
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "f" * 40
@@ -50,6 +49,18 @@ def wheel(tmp_path, monkeypatch) -> Wheel:
 
 def test_nowhere():
     assert weights.locate(REPOSITORY) is None
+    assert weights.missing(get_preset("base")) == list(get_preset("base").repositories)
+
+
+def test_each_place_has_its_name(tmp_path, wheel, hub_cache):
+    repository = REPOSITORY.model_copy(update={"wheel": wheel})
+    put_in_hub(hub_cache, REVISION, False)
+    put(tmp_path / "mine" / "a.safetensors")
+    named = REPOSITORY.model_copy(update={"repo": str(tmp_path / "mine")})
+    assert weights.locate(named).place is Place.NAMED
+    assert weights.locate(repository, tmp_path / "mine").place is Place.USER
+    assert weights.locate(repository).place is Place.WHEEL
+    assert weights.locate(REPOSITORY).place is Place.HUB
 
 
 @pytest.mark.parametrize("inside", ["", "model", "owner/model"])
@@ -121,7 +132,7 @@ def put_in_hub(hub_cache: Path, revision: str, newest: bool, content: bytes = CO
     return put(top / "snapshots" / revision / "a.safetensors", content)
 
 
-@pytest.mark.parametrize(("content", "taken"), [(CONTENT, True), (b"other numbers", False)])
+@pytest.mark.parametrize(("content", "taken"), [(CONTENT, True), (OTHER_CONTENT, False)])
 def test_another_revision_in_the_hub_cache_must_have_the_same_sums(hub_cache, content, taken):
     cached = put_in_hub(hub_cache, OTHER, False, content)
     assert weights.locate(REPOSITORY) is None
@@ -144,6 +155,28 @@ def test_the_newest_is_taken_where_none_is_pinned(hub_cache):
     assert files(repository) == {"a.safetensors": cached}
     wrong = Repository(repo="owner/model", files={"a.safetensors": "0" * 64})
     assert weights.locate(wrong) is None
+
+
+@pytest.mark.parametrize("cut", [CONTENT[:-1], CONTENT[:20], b"", bytes(len(CONTENT)), b"PK\3\4"])
+def test_a_file_in_the_hub_cache_that_was_cut_short_counts_as_absent(hub_cache, cut):
+    assert not is_whole(put_in_hub(hub_cache, REVISION, False, cut))
+    assert weights.locate(REPOSITORY) is None
+    put_in_hub(hub_cache, REVISION, False)
+    assert weights.locate(REPOSITORY) is not None
+
+
+def test_names_that_lead_out_of_the_cache():
+    repository = REPOSITORY.model_copy(update={"files": {"../../a.json": ""}})
+    with pytest.raises(NapariCliperError, match="have names that lead out of it"):
+        weights.locate(repository)
+
+
+def test_bytes_in_words():
+    sizes = (0, 999, 12_345, 1_000_000, 346_000_000, 5_200_000_000, 12_000_000_000)
+    said = ["0 bytes", "999 bytes", "12 kB", "1 MB", "346 MB", "5.2 GB", "12 GB"]
+    assert [amount(size) for size in sizes] == said
+    assert share(1_240_000_000, 5_200_000_000) == "1.2 of 5.2 GB"
+    assert share(0, 8) == "0 of 8 bytes"
 
 
 def test_what_tells_files_from_others(tmp_path, hub_cache, wheel):
@@ -211,65 +244,6 @@ def test_cache_folder(tmp_path, monkeypatch):
     assert weights.cache_folder().name == "napari-cliper"
 
 
-def test_no_download_where_the_hub_is_off():
-    with pytest.raises(NapariCliperError, match="HF_HUB_OFFLINE forbids"):
-        hub.download(REPOSITORY, "a.safetensors")
-
-
-@pytest.fixture
-def network(monkeypatch):
-    """The hub, as if there were one; the list tells what was asked of it."""
-    answers: list[object] = []
-    asked: list[tuple[str, str, str | None]] = []
-    bars: list[bool] = []
-
-    def hf_hub_download(repo: str, name: str, revision: str | None = None, **options) -> object:
-        asked.append((repo, name, revision))
-        bars.append(are_progress_bars_disabled())
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer if options.get("dry_run") else str(answer)
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
-    yield answers, asked
-    assert all(bars)  # none writes across our own
-    assert not are_progress_bars_disabled()
-
-
-def test_download_takes_the_pinned_revision(network, tmp_path):
-    answers, asked = network
-    answers.append(put(tmp_path / "a.safetensors"))
-    assert hub.download(REPOSITORY, "a.safetensors") == tmp_path / "a.safetensors"
-    assert asked == [("owner/model", "a.safetensors", REVISION)]
-
-
-@pytest.mark.parametrize(("cached", "expected"), [(False, 3_460_000_000), (True, 0)])
-def test_the_size_of_a_download(network, cached, expected):
-    answers, asked = network
-    size = 3_460_000_000
-    answers.append(DryRunFileInfo(REVISION, size, "a.safetensors", "", cached, not cached))
-    assert hub.download_size(REPOSITORY, "a.safetensors") == expected
-    assert asked == [("owner/model", "a.safetensors", REVISION)]
-
-
-def test_download_of_something_else(network, tmp_path):
-    network[0].append(put(tmp_path / "a.safetensors", b"other numbers"))
-    with pytest.raises(NapariCliperError, match="wrong checksum: delete"):
-        hub.download(REPOSITORY, "a.safetensors")
-
-
-def test_download_without_a_connection(network):
-    network[0].append(ConnectionError("Name or service not known\nand so on"))
-    with pytest.raises(NapariCliperError) as caught:
-        hub.download(REPOSITORY, "a.safetensors")
-    assert str(caught.value) == (
-        "a.safetensors could not be fetched from owner/model (Name or service not known): check "
-        "the connection, or name a folder with the weights."
-    )
-
-
 def test_auto_falls_back_to_small():
     name, note = weights.choose_preset("cpu")
     assert name == "small"
@@ -281,7 +255,7 @@ def test_auto_falls_back_to_small():
 
 def test_auto_takes_the_best_that_is_here(tmp_path):
     for name in ("base", "large"):
-        for repository in weights.repositories(get_preset(name)):
+        for repository in get_preset(name).repositories:
             for file in repository.files:
                 put(tmp_path / name / repository.repo / file)
     assert weights.choose_preset("cpu", tmp_path / "base") == ("base", None)
@@ -366,7 +340,7 @@ def test_another_repository_does_not_get_the_built_in_towers(tmp_path, part):
 
 def test_the_sentence_for_absent_weights():
     for preset in load_presets().values():
-        text = str(weights.absent(preset, weights.repositories(preset)[0]))
+        text = str(weights.absent(preset, preset.repositories[0]))
         assert ('pip install "napari-cliper[offline]"' in text) == (preset.name == "small")
         for way in ("--download", "download=True", "“Allow downloads”", "--weights"):
             assert way in text

@@ -192,7 +192,7 @@ def test_what_nobody_foresaw_is_told_too(
 ) -> None:
     from napari_cliper.segmenter import Segmenter
 
-    def broken(*args: Any) -> Any:
+    def broken(*args: Any, **keywords: Any) -> Any:
         yield from ()
         raise RuntimeError("CUDA out of memory")
 
@@ -363,3 +363,47 @@ def test_the_choice_of_auto_is_explained(
     dock.run("cat")
     assert "small on cpu" in dock.status.text()
     assert "CLIP" in dock.status.text()
+
+
+def test_another_method_on_the_same_models(
+    viewer: Viewer, picture: Image, dock: Any, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock.run("cat")
+    usual = viewer.layers["photo [refined]"].data.copy()
+    names = [dock.method.itemData(row) for row in range(dock.method.count())]
+    assert names[0] == "cliper"
+    assert {"clip", "maskclip", "sclip", "clearclip", "proxyclip", "cliper-star"} <= set(names)
+    loaded = next(iter(segmentation._segmenters.values()))
+    dock.method.setCurrentIndex(names.index("sclip"))
+    dock.run("cat")
+    assert told == []
+    (now,) = segmentation._segmenters.values()
+    assert now.engine.image_encoder is loaded.engine.image_encoder
+    assert now.engine.settings.attention == "query-query+key-key"
+    assert (viewer.layers["photo [refined]"].data != usual).any()
+
+
+def test_classes_that_are_known_to_be_there_are_kept(
+    viewer: Viewer, picture: Image, dock: Any, told: list[str]
+) -> None:
+    words = "cat\ntoaster\nviolin"
+    dock.run(words)
+    assert told == []
+    before = set(np.unique(viewer.layers["photo [refined]"].data))
+    dock.all_present.setChecked(True)
+    dock.run(words)
+    after = set(np.unique(viewer.layers["photo [refined]"].data))
+    assert before < after
+
+
+def test_what_a_download_would_fetch_is_told_before(dock: Any) -> None:
+    dock.preset.setCurrentIndex(dock.preset.findData("large"))
+    assert dock.terms.isHidden()
+    dock.download.setChecked(True)
+    assert not dock.terms.isHidden()
+    for said in ("6.9 GB in all", "5.2 GB", "CreativeML Open RAIL++-M", "sd2-community"):
+        assert said in dock.terms.text()
+    dock.method.setCurrentIndex(dock.method.findData("clip"))
+    assert "sd2-community" not in dock.terms.text()
+    dock.preset.setCurrentIndex(dock.preset.findData("auto"))
+    assert dock.terms.isHidden()

@@ -255,6 +255,39 @@ class ClassList(BaseModel):
             for entry in self.classes
         )
 
+    def known(self, present: str | Sequence[str] | None) -> tuple[bool, ...] | None:
+        """Whether each class is one of those known to be in a picture.
+
+        Parameters
+        ----------
+        present : str, sequence of str or None
+            Names, as a sequence or separated by semicolons, or "all".
+
+        Returns
+        -------
+        tuple of C bool, or None if nothing is known
+
+        Raises
+        ------
+        NapariCliperError
+            If a name is none of the classes', or there is none.
+        """
+        if present is None:
+            return None
+        if present == "all" and "all" not in self.names:
+            return (True,) * len(self)
+        listed = present.split(";") if isinstance(present, str) else present
+        wanted = {_tidy(name).casefold(): name for name in listed if _tidy(name)}
+        names = [name.casefold() for name in self.names]
+        if unknown := [name for key, name in wanted.items() if key not in names]:
+            raise NapariCliperError(
+                f"“{_short(unknown[0])}” is said to be in the picture, but is none of the classes: "
+                f"choose from {_short(', '.join(self.names))}, or say all."
+            )
+        if not wanted:
+            raise NapariCliperError("No class is said to be in the picture: name some, or say all.")
+        return tuple(name in wanted for name in names)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The name of each class."""

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 
 import typer
 
+from napari_cliper.cli.classify import classify
 from napari_cliper.cli.gui import gui
+from napari_cliper.cli.models import models_app
 from napari_cliper.cli.segment import segment
 from napari_cliper.errors import NapariCliperError
 
@@ -16,8 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Segment pictures by the words you type.",
 )
-for command in (segment, gui):
+for command in (segment, classify, gui):
     app.command()(command)
+app.add_typer(models_app, name="models")
 
 
 @contextmanager

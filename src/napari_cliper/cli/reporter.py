@@ -1,4 +1,4 @@
-"""What the command says while it works: steps by name on standard error, results on standard output."""
+"""What the command says while it works: steps on standard error, results on standard output."""
 
 from typing import TYPE_CHECKING
 

@@ -10,42 +10,44 @@ import typer
 from rich.table import Table
 
 from napari_cliper.annotation.class_list import ClassList
+from napari_cliper.cli import options
 from napari_cliper.cli.reporter import Reporter
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.images import to_rgb
+from napari_cliper.models.choices import Choices
+from napari_cliper.models.schema import CLIPER
 
 if TYPE_CHECKING:
-    from napari_cliper.segmenter import Result, Segmenter
+    from napari_cliper.segmenter import Result
 
 LABELS, OVERLAY = "_labels.png", "_overlay.png"
 
-Images = Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG, TIFF, …")]
-Classes = Annotated[
-    str, typer.Option(help='What to look for, for example "cat; sofa = couch, settee".')
-]
-PresetName = Annotated[
-    str, typer.Option("--preset", help="auto, small, base, large, huge, or a preset file's path.")
+Present = Annotated[
+    str | None,
+    typer.Option(
+        help="The classes that are in the picture, separated by semicolons, or “all”: only these "
+        "are labelled, however faint."
+    ),
 ]
 Output = Annotated[Path, typer.Option(help="Folder to write to.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Weights = Annotated[
-    Path | None, typer.Option(help="Folder with weights, looked at before all others.")
-]
-Download = Annotated[
-    bool, typer.Option("--download", help="Fetch weights that are missing; they can be gigabytes.")
-]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
 
 
 def segment(
-    images: Images,
-    classes: Classes,
-    preset: PresetName = "auto",
+    images: options.Images,
+    classes: options.Classes,
+    present: Present = None,
+    preset: options.PresetName = "auto",
     output: Output = Path("napari-cliper-output"),
-    device: Device = "auto",
-    weights: Weights = None,
-    download: Download = False,
     overwrite: Overwrite = False,
+    method: options.Method = CLIPER,
+    encoder: options.Encoder = None,
+    compensation: options.Compensation = None,
+    changes: options.Set = None,
+    precision: options.Precision = "float32",
+    device: options.Device = "auto",
+    weights: options.Weights = None,
+    download: options.Download = False,
 ) -> None:
     """Write an indexed PNG and an overlay for each picture, and classes.json beside them."""
     from napari_cliper.files.indexed_png import save_labels
@@ -54,20 +56,18 @@ def segment(
 
     # All mistakes show before the long work.
     class_list = ClassList.parse(classes)
+    class_list.known(present)
+    choices = Choices(method, encoder, compensation, precision, changes or ())
+    model = options.Model(preset, device, weights, download, choices)
     for image in images:
         to_rgb(read_picture(image))
     targets = plan(images, output, class_list, overwrite)
     with Reporter() as reporter:
-        reporter.show("Loading the libraries")
-        from napari_cliper.segmenter import load_steps
-
-        model: Segmenter = reporter.run(load_steps(preset, device, weights, download))
-        if model.note:
-            reporter.say(model.note)
+        segmenter = model.load(reporter)
         for image, target in zip(images, targets, strict=True):
             picture = read_picture(image)
             start = time.perf_counter()
-            result = reporter.run(model.segment_steps(picture, class_list))
+            result = reporter.run(segmenter.segment_steps(picture, class_list, present=present))
             seconds = time.perf_counter() - start
             save_labels(target.labels, result, overwrite=overwrite)
             save_overlay(target.overlay, picture, result.labels, class_list, overwrite=overwrite)

@@ -20,6 +20,7 @@ from napari_cliper.cliper.coarse import resize_maps
 from napari_cliper.cliper.early_layer_fusion import (
     ImageEncoder,
     embed_patches,
+    keep_alike,
     run_blocks,
 )
 from napari_cliper.cliper.preprocessing import to_pixels
@@ -217,8 +218,7 @@ def affinity_map(features: Tensor) -> Tensor:
     """
     units = F.normalize(features.flatten(0, 1), dim=-1)
     likeness = units @ units.T
-    likeness = 3 * (likeness - 1.2 * likeness.mean())
-    return likeness.masked_fill(likeness < 0, float("-inf")).softmax(dim=-1)[None]
+    return keep_alike(3 * (likeness - 1.2 * likeness.mean()))[None]
 
 
 class AttentionSource(ABC):

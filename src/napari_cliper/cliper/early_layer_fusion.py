@@ -249,9 +249,18 @@ def proxy_weights(features: Tensor) -> Tensor:
     """
     units = F.normalize(features.flatten(0, 1), dim=-1)
     likeness = units @ units.T
-    likeness = likeness - likeness.mean()
-    weights = likeness.masked_fill(likeness < 0, float("-inf")).softmax(dim=-1)
-    return F.pad(weights, (1, 0, 1, 0))
+    return F.pad(keep_alike(likeness - likeness.mean()), (1, 0, 1, 0))
+
+
+def keep_alike(likeness: Tensor) -> Tensor:
+    """Softmax over what is not negative: (P, P) to (P, P), rows sum to 1.
+
+    A place always keeps itself. In a picture that is alike all over, such as a page of text, it may
+    have nothing else, where the reference implementation divides by zero.
+    """
+    kept = likeness >= 0
+    kept.fill_diagonal_(True)
+    return likeness.masked_fill(~kept, float("-inf")).softmax(dim=-1)
 
 
 # Which of queries, keys and values are compared; the softmaxes of several pairs are added.

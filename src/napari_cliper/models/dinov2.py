@@ -1,8 +1,8 @@
-"""DINOv2 ViT-S/14 from where it is published, under the names of open_clip's VisionTransformer.
+"""DINOv2 ViT-S/14 from where it is published, under the names that others give its parts.
 
-The architecture is the same but for one thing: DINOv2's patches have a bias, open_clip's have none.
-Adding that bias to every patch's positional embedding computes the same tokens. (Resizing the
-positional embedding keeps this true: a constant stays itself.)
+open_clip's VisionTransformer is the same but for one thing: DINOv2's patches have a bias,
+open_clip's have none. Adding that bias to every patch's positional embedding computes the same
+tokens. (Resizing the positional embedding keeps this true: a constant stays itself.)
 
 Everything here is numpy; files are read as data, no code in them runs.
 """
@@ -23,8 +23,10 @@ Weights = dict[str, NDArray[np.float32]]
 class _Names:
     """What an implementation calls the parts of DINOv2.
 
-    Those in a block begin with `block`, which has its number. `parts` has open_clip's names for
-    keys; several names for one part are stacked.
+    Those in a block begin with `block`, which has its number, and go on with one of `parts`: the
+    first norm, queries with keys with values, the attention's output, the second norm, the first
+    and the second linear layer. Several names for one part are stacked. What ends in a dot or an
+    underscore has a weight and a bias.
     """
 
     class_token: str
@@ -33,37 +35,56 @@ class _Names:
     norm: str
     block: str
     scale: str
-    parts: Mapping[str, tuple[str, ...]]
+    parts: tuple[tuple[str, ...], ...]
 
 
+_OPEN_CLIP = _Names(
+    class_token="class_embedding",
+    position="positional_embedding",
+    patch="conv1.",
+    norm="ln_post.",
+    block="transformer.resblocks.{}.",
+    scale="ls_{}.gamma",
+    parts=(
+        ("ln_1.",),
+        ("attn.in_proj_",),
+        ("attn.out_proj.",),
+        ("ln_2.",),
+        ("mlp.c_fc.",),
+        ("mlp.c_proj.",),
+    ),
+)
 _TIMM = _Names(
     class_token="cls_token",
     position="pos_embed",
-    patch="patch_embed.proj",
-    norm="norm",
+    patch="patch_embed.proj.",
+    norm="norm.",
     block="blocks.{}.",
     scale="ls{}.gamma",
-    parts={
-        "ln_1.": ("norm1",),
-        "attn.in_proj_": ("attn.qkv",),
-        "attn.out_proj.": ("attn.proj",),
-        "ln_2.": ("norm2",),
-        "mlp.c_fc.": ("mlp.fc1",),
-        "mlp.c_proj.": ("mlp.fc2",),
-    },
+    parts=(
+        ("norm1.",),
+        ("attn.qkv.",),
+        ("attn.proj.",),
+        ("norm2.",),
+        ("mlp.fc1.",),
+        ("mlp.fc2.",),
+    ),
 )
 _TRANSFORMERS = _Names(
     class_token="embeddings.cls_token",
     position="embeddings.position_embeddings",
-    patch="embeddings.patch_embeddings.projection",
-    norm="layernorm",
+    patch="embeddings.patch_embeddings.projection.",
+    norm="layernorm.",
     block="encoder.layer.{}.",
     scale="layer_scale{}.lambda1",
-    parts={
-        **_TIMM.parts,
-        "attn.in_proj_": tuple(f"attention.attention.{name}" for name in ("query", "key", "value")),
-        "attn.out_proj.": ("attention.output.dense",),
-    },
+    parts=(
+        ("norm1.",),
+        tuple(f"attention.attention.{name}." for name in ("query", "key", "value")),
+        ("attention.output.dense.",),
+        ("norm2.",),
+        ("mlp.fc1.",),
+        ("mlp.fc2.",),
+    ),
 )
 
 
@@ -85,7 +106,7 @@ def from_timm(source: Mapping[str, NDArray[np.float32]]) -> Weights:
     NapariCliperError
         If the file holds something else.
     """
-    return _renamed(source, _TIMM)
+    return _without_patch_bias(_renamed(source, _TIMM, _OPEN_CLIP))
 
 
 def from_transformers(source: Mapping[str, NDArray[np.float32]]) -> Weights:
@@ -93,38 +114,74 @@ def from_transformers(source: Mapping[str, NDArray[np.float32]]) -> Weights:
 
     Parameters and errors as of `from_timm`; a `mask_token` is passed over, since nothing is masked.
     """
-    names = (name for name in source if name != "embeddings.mask_token")
-    return _renamed({name: source[name] for name in names}, _TRANSFORMERS)
+    return _without_patch_bias(_renamed(_unmasked(source), _TRANSFORMERS, _OPEN_CLIP))
 
 
-def _renamed(source: Mapping[str, NDArray[np.float32]], names: _Names) -> Weights:
+def to_timm(source: Mapping[str, NDArray[np.float32]]) -> Weights:
+    """Rename transformers' Dinov2Model for timm's VisionTransformer.
+
+    Parameters
+    ----------
+    source : mapping of name to array
+        As of `read_onnx_backbone`; a `mask_token` is passed over, since nothing is masked.
+
+    Returns
+    -------
+    dict of name to float32 array
+        All parameters, with the patches' bias as it is, since timm's have one too.
+
+    Raises
+    ------
+    NapariCliperError
+        If the file holds something else.
+    """
+    return _renamed(_unmasked(source), _TRANSFORMERS, _TIMM)
+
+
+def _unmasked(source: Mapping[str, NDArray[np.float32]]) -> Weights:
+    return {name: value for name, value in source.items() if name != "embeddings.mask_token"}
+
+
+def _renamed(source: Mapping[str, NDArray[np.float32]], theirs: _Names, ours: _Names) -> Weights:
+    """The same arrays under the names of another implementation, which has one for each part."""
     left = dict(source)
+    weights: dict[str, NDArray[np.float32]] = {}
+
+    def move(stack: Iterable[str], name: str) -> None:
+        weights[name] = np.concatenate([left.pop(part) for part in stack])
+
     try:
-        position = left.pop(names.position)[0]
-        patch_bias = left.pop(f"{names.patch}.bias")
-        weights = {
-            "class_embedding": left.pop(names.class_token).reshape(-1),
-            "positional_embedding": np.concatenate([position[:1], position[1:] + patch_bias]),
-            "conv1.weight": left.pop(f"{names.patch}.weight"),
-        }
+        move([theirs.class_token], ours.class_token)
+        move([theirs.position], ours.position)
         for kind in ("weight", "bias"):
-            weights[f"ln_post.{kind}"] = left.pop(f"{names.norm}.{kind}")
-        for block in range(_count_blocks(left, names.block)):
-            ours, theirs = f"transformer.resblocks.{block}.", names.block.format(block)
-            for part, stack in names.parts.items():
+            move([theirs.patch + kind], ours.patch + kind)
+            move([theirs.norm + kind], ours.norm + kind)
+        for index in range(_count_blocks(left, theirs.block)):
+            block, target = theirs.block.format(index), ours.block.format(index)
+            for stack, (part,) in zip(theirs.parts, ours.parts, strict=True):
                 for kind in ("weight", "bias"):
-                    values = [left.pop(f"{theirs}{name}.{kind}") for name in stack]
-                    weights[f"{ours}{part}{kind}"] = np.concatenate(values)
+                    move((block + name + kind for name in stack), target + part + kind)
             for scale in (1, 2):
-                gamma = left.pop(theirs + names.scale.format(scale))
-                weights[f"{ours}ls_{scale}.gamma"] = gamma
+                move([block + theirs.scale.format(scale)], target + ours.scale.format(scale))
     except KeyError as missing:
         raise _not_dinov2(f"lacks {missing}") from missing
-    except (IndexError, ValueError) as error:
+    except ValueError as error:
         raise _not_dinov2("has arrays of other shapes") from error
     if left:
         raise _not_dinov2(f"also holds {sorted(left)[0]!r}")
     return {name: np.ascontiguousarray(value, np.float32) for name, value in weights.items()}
+
+
+def _without_patch_bias(weights: Weights) -> Weights:
+    """The tower as open_clip has it: a flat class token, and no bias of the patches."""
+    bias = weights.pop(f"{_OPEN_CLIP.patch}bias")
+    try:
+        (position,) = weights[_OPEN_CLIP.position]
+        moved = np.concatenate([position[:1], position[1:] + bias])
+    except (IndexError, ValueError) as error:
+        raise _not_dinov2("has arrays of other shapes") from error
+    class_token = weights[_OPEN_CLIP.class_token].reshape(-1)
+    return weights | {_OPEN_CLIP.position: moved, _OPEN_CLIP.class_token: class_token}
 
 
 def _count_blocks(names: Iterable[str], block: str) -> int:
@@ -146,7 +203,7 @@ def read_onnx_backbone(path: Path) -> Weights:
 
     Returns
     -------
-    dict of name to array, for `from_transformers`
+    dict of name to array, for `from_transformers` and `to_timm`
 
     Raises
     ------

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from napari_cliper.cliper import ImageEncoder, TextEncoder
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.dual_encoder import TOWERS
+from napari_cliper.models.open_clip_names import suitable_config
 from napari_cliper.models.presets import ARCHITECTURES, ClipEncoder, DualEncoder
 from napari_cliper.models.tensors import read_tensors
 
@@ -29,7 +30,10 @@ class NoInitialisation(TorchFunctionMode):
 
 
 def load_clip(
-    encoder: ClipEncoder, weights: Path, device: torch.device
+    encoder: ClipEncoder,
+    weights: Path,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[ImageEncoder, TextEncoder]:
     """Both towers of a model in open_clip's format.
 
@@ -37,8 +41,10 @@ def load_clip(
     ----------
     encoder : ClipEncoder
     weights : Path
-        One safetensors file.
+        One safetensors file; of any floating type.
     device : torch.device
+    dtype : torch.dtype
+        What the towers compute in, so what pictures must be given in.
 
     Raises
     ------
@@ -47,21 +53,14 @@ def load_clip(
     """
     import open_clip
 
-    config = open_clip.get_model_config(encoder.architecture)
-    if config is None:
-        raise NapariCliperError(
-            f"open_clip has no architecture “{encoder.architecture}”: see open_clip.list_models()."
-        )
-    text = config["text_cfg"]
-    if any(text.get(name) for name in ("hf_model_name", "hf_tokenizer_name")):
-        raise _unsuitable(encoder.architecture)
-    model = build(config, encoder.architecture, read_tensors(weights))
-    tokenizer = open_clip.SimpleTokenizer(context_length=text["context_length"])
+    config = suitable_config(encoder.architecture)
+    model = build(config, encoder.architecture, read_tensors(weights), dtype).to(device)
+    tokenizer = open_clip.get_tokenizer(encoder.architecture)
     text_encoder = TextEncoder(
-        model.to(device).encode_text,
+        model.encode_text,
         tokenizer,
         lambda words: len(tokenizer.encode(words)) + 2,  # beginning and end
-        text["context_length"],
+        tokenizer.context_length,
         device,
     )
     return ImageEncoder(model.visual, encoder.mean, encoder.std), text_encoder
@@ -72,6 +71,7 @@ def load_dual(
     folder: Path,
     device: torch.device,
     heads: Mapping[str, Tensor] | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[ImageEncoder, TextEncoder]:
     """Two converted towers and the heads that join them.
 
@@ -84,6 +84,8 @@ def load_dual(
     heads : mapping or None
         `visual.proj`, (width, D) float, and what `text.proj` needs, by name. None puts identities
         in their place, so that the towers' own embeddings come out, as one needs to train heads.
+    dtype : torch.dtype
+        What the towers compute in.
 
     Raises
     ------
@@ -101,7 +103,7 @@ def load_dual(
     # The settings' scale is used in its place.
     weights.setdefault("logit_scale", torch.zeros(()))
     model = build(
-        config | {"text_cfg": text, "embed_dim": embed_dim}, encoder.architecture, weights
+        config | {"text_cfg": text, "embed_dim": embed_dim}, encoder.architecture, weights, dtype
     )
     tokenizer = _sentence_tokenizer(folder)
     context_length = text["context_length"]
@@ -132,8 +134,13 @@ def _sentence_tokenizer(folder: Path) -> Any:
         ) from error
 
 
-def build(config: Mapping[str, Any], architecture: str, weights: dict[str, Tensor]) -> Any:
-    """An open_clip model with these weights in float32, in evaluation mode.
+def build(
+    config: Mapping[str, Any],
+    architecture: str,
+    weights: dict[str, Tensor],
+    dtype: torch.dtype = torch.float32,
+) -> Any:
+    """An open_clip model with these weights, in evaluation mode.
 
     Parameters
     ----------
@@ -142,39 +149,48 @@ def build(config: Mapping[str, Any], architecture: str, weights: dict[str, Tenso
     architecture : str
         Its name, for messages.
     weights : dict of name to tensor
+    dtype : torch.dtype
+        Of its weights; the image tower's norms are float32 in any case.
 
     Raises
     ------
     NapariCliperError
-        If the weights are not this architecture's, or the method needs a plain vision transformer
-        and this is none.
+        If the weights are not this architecture's.
     """
     from open_clip.model import CLIP, CustomTextCLIP
-    from open_clip.transformer import VisionTransformer
 
     custom = config.get("custom_text") or config["text_cfg"].get("hf_model_name")
     arguments = {name: value for name, value in config.items() if name != "custom_text"}
     with NoInitialisation():
         model = (CustomTextCLIP if custom else CLIP)(**arguments)
-    if not isinstance(model.visual, VisionTransformer) or model.visual.attn_pool is not None:
-        raise _unsuitable(architecture)
-    tensors = {name: tensor.float() for name, tensor in weights.items()}
+    norms = _image_norms(model)
+    tensors = {
+        name: tensor.to(torch.float32 if name in norms else dtype)
+        for name, tensor in weights.items()
+    }
     try:
         model.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise NapariCliperError(
             f"These weights are not those of {architecture} ({_shortened(reason)}): take the file "
-            "that belongs to the preset."
+            "that belongs to it."
         ) from error
+    for name, buffer in model.named_buffers():
+        if buffer.is_floating_point():  # the text's mask, which is no weight
+            parent, _, last = name.rpartition(".")
+            model.get_submodule(parent).register_buffer(last, buffer.to(dtype), persistent=False)
     return model.eval().requires_grad_(False)
 
 
-def _unsuitable(architecture: str) -> NapariCliperError:
-    return NapariCliperError(
-        f"The method needs a CLIP with a plain vision transformer, and “{architecture}” is none: "
-        "take another architecture."
-    )
+def _image_norms(model: Any) -> set[str]:
+    """The parameters of the image tower's norms, which stay float32: see `ImageEncoder`."""
+    return {
+        f"visual.{module}.{parameter}"
+        for module, norm in model.visual.named_modules()
+        if isinstance(norm, torch.nn.LayerNorm)
+        for parameter in ("weight", "bias")
+    }
 
 
 def _shortened(reason: str, length: int = 120) -> str:

@@ -1,8 +1,9 @@
 """Presets: which models, which weights, which settings. Data in TOML files, read here.
 
-`presets.toml` holds whole presets. All else is a change to one, a table of what is different: a preset
-file of a person's own, a method (`methods.toml`), a source of compensation (`compensations.toml`), a
-single value from the command line. Changes are merged in turn, and the result is checked once.
+`presets.toml` holds whole presets. All else is a change to one, a table of what is different: a
+preset file of a person's own, a method (`methods.toml`), a source of compensation
+(`compensations.toml`), a single value from the command line. Changes are merged in turn, and the
+result is checked once.
 
 Nothing heavy is imported, so that a window can list presets at once.
 """
@@ -186,14 +187,13 @@ def _built_in(name: str) -> dict[str, Any]:
     return _extended(_read(BUILT_IN)[name])
 
 
-@cache
 def _read(path: Path) -> dict[str, Any]:
     """A TOML file whose names are resolved and whose own paths are absolute."""
     return _resolved(tomllib.loads(path.read_text(encoding="utf-8")), path.parent.absolute())
 
 
 def _resolved(table: Changes, folder: Path) -> dict[str, Any]:
-    """The table with its paths taken from this folder, and vision models in place of their names."""
+    """The table with paths from this folder, and vision models in place of their names."""
 
     def resolved(key: str, value: Any) -> Any:
         if isinstance(value, dict):

@@ -3,12 +3,22 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
-from napari_cliper.models.presets import MODELS, Repository
+from napari_cliper.models.schema import MODELS, Repository
 
 Files = dict[str, Path]
+
+
+class Place(StrEnum):
+    """Where files were found, in a person's words."""
+
+    NAMED = "folder of the preset"
+    USER = "your folder"
+    WHEEL = "wheel"
+    HUB = "hub cache"
 
 
 @dataclass(frozen=True)
@@ -21,10 +31,12 @@ class Source:
         The names are the repository's or the wheel's.
     pins : mapping of file name to str
         The sha256 of a file, or the commit it is of; a name is absent where neither is known.
+    place : Place
     """
 
     files: Files
     pins: Mapping[str, str]
+    place: Place
 
     @property
     def model(self) -> Path:
@@ -73,3 +85,47 @@ def sha256(path: Path) -> str:
 def _sha256(path: Path, size: int, changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_whole(path: Path, name: str | None = None) -> bool:
+    """Whether nothing was cut off a file, as far as a look at its beginning tells.
+
+    A safetensors file says there how long it is, so that gigabytes need not be read. One that is
+    something else (a pickle, a web page) is not whole either.
+
+    Parameters
+    ----------
+    path : Path
+    name : str or None
+        What it is to be called, if it has another name as yet.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not (name or path.name).endswith(".safetensors"):
+        return path.stat().st_size > 0
+    try:
+        with safe_open(path, framework="numpy"):
+            return True
+    except (SafetensorError, OSError):
+        return False
+
+
+def amount(size: int) -> str:
+    """Bytes as a person reads them: "5.2 GB", "346 MB", "12 kB"."""
+    scale, unit = _unit(size)
+    return f"{_digits(size / scale)} {unit}"
+
+
+def share(part: int, size: int) -> str:
+    """Bytes of bytes: "1.2 of 5.2 GB"."""
+    scale, unit = _unit(size)
+    return f"{_digits(part / scale)} of {_digits(size / scale)} {unit}"
+
+
+def _unit(size: int) -> tuple[float, str]:
+    units = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    return next((unit for unit in units if size >= unit[0]), (1, "bytes"))
+
+
+def _digits(number: float) -> str:
+    return f"{number:.1f}".removesuffix(".0") if number < 10 else f"{number:.0f}"

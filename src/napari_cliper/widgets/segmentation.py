@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.models.schema import CLIPER
 from napari_cliper.widgets import warm_up
 from napari_cliper.widgets.layers import Plane, ResultLayer, digest, result_layers
 
@@ -17,10 +18,45 @@ if TYPE_CHECKING:
     from napari_cliper.cliper.steps import Steps
     from napari_cliper.segmenter import Encoding, Result, Segmenter
 
+
+@dataclass(frozen=True)
+class Model:
+    """What was chosen to segment with, as of `segmenter.load`."""
+
+    preset: str
+    device: str = "auto"
+    method: str = CLIPER
+
+
+@dataclass(frozen=True)
+class Request:
+    """What someone wants segmented.
+
+    Attributes
+    ----------
+    plane : Plane
+    classes : ClassList
+    model : Model
+    download : bool
+        Whether weights that are not on this machine may be fetched.
+    with_attention : bool
+        Whether the attention map is wanted too.
+    all_present : bool
+        Whether all classes are known to be in the picture.
+    """
+
+    plane: Plane
+    classes: ClassList
+    model: Model
+    download: bool = False
+    with_attention: bool = False
+    all_present: bool = False
+
+
 # What took long and may be wanted again, for all docks of the process. One of each, since they may
 # be gigabytes.
-_segmenters: dict[tuple[str, str], Segmenter] = {}  # by preset and device
-_encodings: dict[tuple[str, str, str], Encoding] = {}  # by preset, device and pixels
+_segmenters: dict[Model, Segmenter] = {}
+_encodings: dict[tuple[Model, str], Encoding] = {}  # by model and pixels
 _turn = threading.Lock()  # docks take turns: a model runs for one of them at a time
 
 
@@ -42,14 +78,7 @@ class Segmented:
     summary: str
 
 
-def segmentation(
-    plane: Plane,
-    classes: ClassList,
-    preset: str,
-    device: str,
-    download: bool = False,
-    with_attention: bool = False,
-) -> Steps[Segmented]:
+def segmentation(request: Request) -> Steps[Segmented]:
     """Load the models if need be, then segment a picture.
 
     Raises
@@ -69,39 +98,49 @@ def segmentation(
     while not _turn.acquire(timeout=0.2):
         yield Step("Waiting for another window")
     try:
-        return (yield from _segment(plane, classes, preset, device, download, with_attention))
+        return (yield from _segment(request))
     finally:  # a job that is cancelled is closed, see `jobs`
         _turn.release()
 
 
-def _segment(
-    plane: Plane,
-    classes: ClassList,
-    preset: str,
-    device: str,
-    download: bool,
-    with_attention: bool,
-) -> Steps[Segmented]:
-    from napari_cliper import segmenter
-
-    if (preset, device) not in _segmenters:
-        _segmenters.clear()
-        _segmenters[preset, device] = yield from segmenter.load_steps(
-            preset, device, download=download
-        )
-    model = _segmenters[preset, device]
+def _segment(request: Request) -> Steps[Segmented]:
+    model = yield from _segmenter(request.model, request.download)
+    classes = request.classes
     yield from model.word_steps(classes)  # a mistake in the words shows before the long work
-    pixels = plane.pixels()
-    key = (preset, device, digest(pixels))
+    pixels = request.plane.pixels()
+    key = (request.model, digest(pixels))
     if key not in _encodings:
         _encodings.clear()
         _encodings[key] = yield from model.encode_steps(pixels)
-    result = yield from model.segment_steps(_encodings[key], classes)
-    attention = model.attention(_encodings[key]) if with_attention else None
+    encoding = _encodings[key]
+    present = "all" if request.all_present else None
+    result = yield from model.segment_steps(encoding, classes, present=present)
+    attention = model.attention(encoding) if request.with_attention else None
     summary = f"{model.preset_name} on {model.device}: {_found(result)}."
     if model.note is not None:
         summary += f"\n{model.note}"
-    return Segmented(plane, result_layers(result, attention), summary)
+    return Segmented(request.plane, result_layers(result, attention), summary)
+
+
+def _segmenter(model: Model, download: bool) -> Steps[Segmenter]:
+    from napari_cliper.segmenter import load_steps
+
+    if model not in _segmenters:
+        # Another method on the same models; other models must be gone before these are loaded.
+        before = next(iter(_segmenters.items()), None)
+        same = before is not None and replace(before[0], method=model.method) == model
+        if not same:
+            _segmenters.clear()
+        loaded = yield from load_steps(
+            model.preset,
+            model.device,
+            download=download,
+            before=before[1] if before and same else None,
+            method=model.method,
+        )
+        _segmenters.clear()
+        _segmenters[model] = loaded
+    return _segmenters[model]
 
 
 def _found(result: Result) -> str:

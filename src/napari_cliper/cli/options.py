@@ -1,0 +1,104 @@
+"""Options that several commands share, and what they choose."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_cliper.cli.reporter import Reporter
+from napari_cliper.models.choices import Choices
+from napari_cliper.models.presets import load_compensations, load_methods
+
+if TYPE_CHECKING:
+    from napari_cliper.segmenter import Segmenter
+
+Images = Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG, TIFF, …")]
+Classes = Annotated[
+    str, typer.Option(help='What to look for, for example "cat; sofa = couch, settee".')
+]
+PresetName = Annotated[
+    str, typer.Option("--preset", help="auto, small, base, large, huge, or a preset file's path.")
+]
+Method = Annotated[str, typer.Option(help=f"{', '.join(load_methods())}: what the paper compares.")]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        help="Another CLIP of open_clip's: ViT-B-16:openai, or ViT-B-16-quickgelu:PATH of a "
+        "safetensors file."
+    ),
+]
+Compensation = Annotated[
+    str | None,
+    typer.Option(
+        help="Another source of self-attention: preset (its own, also where the method goes "
+        f"without), none, {', '.join(load_compensations())}, or a folder with Stable Diffusion."
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Change one field of the preset: settings.logit_scale=70, compensation.seed=3, "
+        "compensation.layers=[-2]. May be repeated.",
+    ),
+]
+Precision = Annotated[str, typer.Option(help="Of the models' weights: float32, bfloat16, float16.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Weights = Annotated[
+    Path | None, typer.Option(help="Folder with weights, looked at before all others.")
+]
+Download = Annotated[
+    bool,
+    typer.Option(
+        "--download", help="Fetch weights that are missing, after telling sizes and licences."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as the options choose it; a choice that is none is refused when this is made.
+
+    Attributes
+    ----------
+    preset, device : str
+    weights : Path or None
+    download : bool
+    choices : Choices
+    """
+
+    preset: str
+    device: str
+    weights: Path | None
+    download: bool
+    choices: Choices
+
+    def __post_init__(self) -> None:
+        self.choices.as_changes()
+
+    def load(self, reporter: Reporter) -> "Segmenter":
+        """Load it, telling what happens."""
+        reporter.show("Loading the libraries")
+        from napari_cliper.segmenter import load_steps
+
+        if self.download:
+            self._announce(reporter)
+        model = reporter.run(
+            load_steps(self.preset, self.device, self.weights, self.download, **vars(self.choices))
+        )
+        if model.note:
+            reporter.say(model.note)
+        return model
+
+    def _announce(self, reporter: Reporter) -> None:
+        """Tell what is about to be fetched: from where, how much, under which licence."""
+        from napari_cliper.models import inventory, weights
+        from napari_cliper.models.loading import resolve_device
+        from napari_cliper.segmenter import choose
+
+        folder = weights.user_folder(self.weights)
+        preset, _ = choose(self.preset, resolve_device(self.device).type, folder, self.choices)
+        if missing := inventory.missing(preset, folder):
+            reporter.say(f"To fetch:\n{inventory.describe(missing)}")
