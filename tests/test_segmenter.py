@@ -140,7 +140,8 @@ def test_every_method_finds_the_cat_on_the_same_models(
     assert (encoding.compensation is None) == (name != "cliper-paper")
     labels = other.segment(encoding, "cat; sofa").labels
     assert (labels[100:250, 150:350] == 1).mean() > 0.3  # some lose eyes and nose
-    assert (labels[:, 410:] == 1).mean() < 0.1  # beside the animal
+    if name != "cliper-paper":  # which has no threshold, so no background
+        assert (labels[:, 410:] == 1).mean() < 0.1  # beside the animal
 
 
 def test_proxyclip_looks_with_the_other_model(model: Segmenter, cat: np.ndarray) -> None:

@@ -41,7 +41,8 @@ from napari_cliper.cliper import (
 )
 from napari_cliper.cliper.coarse import resize_maps
 from napari_cliper.models import loading
-from napari_cliper.models.presets import SelfAttention, get_preset
+from napari_cliper.models.presets import get_preset
+from napari_cliper.models.schema import SelfAttention
 
 FOLDS = 4
 PRESET = get_preset("small")

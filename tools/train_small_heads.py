@@ -25,7 +25,8 @@ from napari_cliper.cliper.early_layer_fusion import fuse_early_layers
 from napari_cliper.cliper.preprocessing import patch_grid, to_pixels
 from napari_cliper.models import loading
 from napari_cliper.models.open_clip_towers import load_dual
-from napari_cliper.models.presets import DualEncoder, get_preset
+from napari_cliper.models.presets import get_preset
+from napari_cliper.models.schema import DualEncoder
 
 OUTPUT = Path(loading.__file__).with_name("small_heads.safetensors")
 Heads = tuple[Tensor, Tensor]

@@ -114,5 +114,5 @@ def test_the_papers_maps_are_taken_as_they_are() -> None:
 
 
 def test_a_map_that_is_not_there() -> None:
-    with pytest.raises(NapariCliperError, match="no attention map 3: .* from 0 to 2"):
+    with pytest.raises(NapariCliperError, match=r"no attention map 3: .* from 0 to 2"):
         prepare(MAPS, (2, 3), Settings(head_fusion=3))

@@ -1,7 +1,7 @@
 """The image tower in half precision against float32, on the reference cases.
 
-The U-Net stays float32 here: the cases' miniature one is chaotic (docs/parity.md), so that rounding of
-any size makes other maps of it.
+The U-Net stays float32 here: the cases' miniature one is chaotic (docs/parity.md), so that rounding
+of any size makes other maps of it.
 """
 
 from dataclasses import replace

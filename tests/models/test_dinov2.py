@@ -20,7 +20,8 @@ from napari_cliper.models.dinov2 import (
     to_timm,
 )
 from napari_cliper.models.open_clip_towers import load_dual
-from napari_cliper.models.presets import DualEncoder, get_preset
+from napari_cliper.models.presets import get_preset
+from napari_cliper.models.schema import DualEncoder
 from napari_cliper.models.weights import locate
 
 TOLERANCE = 1e-4  # tokens reach 10

@@ -17,7 +17,8 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import dual_encoder, weights
 from napari_cliper.models.loading import Loader
 from napari_cliper.models.open_clip_towers import load_dual
-from napari_cliper.models.presets import DualEncoder, get_preset
+from napari_cliper.models.presets import get_preset
+from napari_cliper.models.schema import DualEncoder
 
 CPU = torch.device("cpu")
 

@@ -1,11 +1,12 @@
 """From a preset to a working CLIPer, with models small enough to write here."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import skimage.data
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from napari_cliper.cliper import (
     CLIPer,
@@ -17,7 +18,8 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import loading, weights
 from napari_cliper.models.loading import Loader, make_settings, resolve_device
 from napari_cliper.models.open_clip_towers import load_dual
-from napari_cliper.models.presets import STABLE_DIFFUSION, get_preset
+from napari_cliper.models.presets import compensation_changes, get_preset, parse_change
+from napari_cliper.models.schema import STABLE_DIFFUSION
 
 CPU = torch.device("cpu")
 
@@ -159,3 +161,40 @@ def test_devices():
     for name in ("gpu", "cuda:99", ""):
         with pytest.raises(NapariCliperError, match="choose auto or cpu"):
             resolve_device(name)
+
+
+def in_half_precision(folder: Path, target: Path) -> Path:
+    """As `save_pretrained(…, variant="fp16")` lays a model out: no plain file of weights."""
+    shutil.copytree(folder, target)
+    for path in target.rglob("*.safetensors"):
+        tensors = {name: tensor.half() for name, tensor in load_file(path).items()}
+        save_file(tensors, path.with_suffix(".fp16.safetensors"), metadata={"format": "pt"})
+        path.unlink()
+    return target
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_any_folder_of_stable_diffusion_compensates_any_preset(towers, sd1_folder, tmp_path, half):
+    folder = in_half_precision(sd1_folder, tmp_path / "half") if half else sd1_folder
+    changes = [
+        compensation_changes(str(folder)),
+        parse_change("compensation.layers=[-1]"),
+        parse_change("compensation.time_index=30"),
+        parse_change("compensation.seed=3"),
+    ]
+    cliper = drain(Loader(get_preset("small", changes), CPU, folder=towers).load())
+    source = cliper.attention_source
+    assert isinstance(source, DiffusionSelfAttention)
+    assert (source.layers, source.time_index, source.seed) == ((-1,), 30, 3)
+    encoding = drain(cliper.encode(skimage.data.chelsea()[::2, ::2]))
+    assert encoding.compensation.maps.shape == (8, 64, 64)
+    elsewhere = [*changes, parse_change("compensation.time_index=51")]
+    with pytest.raises(NapariCliperError, match=r"compensation.*less than or equal to 50"):
+        get_preset("small", elsewhere)
+
+
+def test_folder_without_a_unet(towers, sd1_folder, tmp_path):
+    shutil.copytree(sd1_folder, tmp_path / "sd", ignore=shutil.ignore_patterns("unet"))
+    preset = get_preset("small", [compensation_changes(str(tmp_path / "sd"))])
+    with pytest.raises(NapariCliperError, match=r"it has no folder unet"):
+        drain(Loader(preset, CPU, folder=towers).load())

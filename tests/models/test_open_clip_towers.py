@@ -19,10 +19,13 @@ from safetensors.torch import load_file, save_file
 from napari_cliper.cliper import ImageEncoder, Settings, TextEncoder, drain
 from napari_cliper.cliper.early_layer_fusion import fuse_early_layers
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.models import open_clip_towers
+from napari_cliper.models import open_clip_names, open_clip_towers
+from napari_cliper.models.choices import Choices
 from napari_cliper.models.open_clip_names import clip_encoder, suitable_config
 from napari_cliper.models.open_clip_towers import load_clip
-from napari_cliper.models.presets import ClipEncoder, get_preset
+from napari_cliper.models.presets import get_preset, load_presets
+from napari_cliper.models.schema import ClipEncoder
+from napari_cliper.models.sources import sha256
 from napari_cliper.models.tensors import read_tensors
 from open_clip_weights import parameters, random_parameters
 
@@ -533,3 +536,31 @@ def test_at_full_size(architecture, millions, blocks, width, monkeypatch):
     for embeddings in (features.embeddings, words):
         assert embeddings.isfinite().all()
         assert (embeddings.std(dim=-2) > 1e-3).any()  # patches and words differ
+
+
+def test_openai_s_own_file_is_known_by_its_sum(tmp_path, monkeypatch):
+    """Copied without open_clip's description, and typed as if it had the usual activation."""
+    path = tmp_path / "clip.safetensors"
+    path.write_bytes(b"as if it were OpenAI's")
+    assert clip_encoder(f"ViT-B-16:{path}")["architecture"] == "ViT-B-16"
+    monkeypatch.setattr(open_clip_names, "OPENAI_SUMS", (sha256(path),))
+    assert clip_encoder(f"ViT-B-16:{path}")["architecture"] == "ViT-B-16-quickgelu"
+
+
+def test_the_sums_of_openai_s_files_are_the_presets_own():
+    pinned = {
+        sum_
+        for preset in load_presets().values()
+        if preset.encoder.architecture.endswith("-quickgelu")
+        for sum_ in preset.encoder.weights.files.values()
+    }
+    assert len(pinned) == 2
+    assert pinned < set(open_clip_names.OPENAI_SUMS)
+
+
+def test_weights_of_a_built_in_preset_are_pinned_as_there():
+    (encoder, _) = Choices(encoder="ViT-L-14:openai").as_changes()
+    preset = get_preset("base", [encoder])
+    assert preset.encoder == get_preset("large").encoder
+    (encoder, _) = Choices(encoder="ViT-B-16:laion2b_s34b_b88k").as_changes()
+    assert encoder["encoder"]["weights"]["files"] == {"open_clip_model.safetensors": ""}

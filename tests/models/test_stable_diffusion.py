@@ -456,6 +456,22 @@ def test_a_cache_that_cannot_be_written(sd_folder, tmp_path, monkeypatch):
     assert blocked.read_text() == "in the way"
 
 
+def test_the_file_appears_whole(sd_folder, monkeypatch):
+    """Nothing is ever written under its name: it is moved there."""
+    written = []
+    write_bytes = Path.write_bytes
+
+    def record(path: Path, content: bytes) -> int:
+        written.append(path)
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", record)
+    load(sd_folder)
+    (path,) = cached()
+    assert len(written) == 1
+    assert path not in written
+
+
 def test_a_full_disk_leaves_nothing_behind(sd_folder, monkeypatch):
     write_bytes = Path.write_bytes
 

@@ -16,7 +16,8 @@ from napari_cliper.cliper.vision_model import VisionModel
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import schema, timm_towers
 from napari_cliper.models.open_clip_towers import load_dual
-from napari_cliper.models.presets import DualEncoder, get_preset
+from napari_cliper.models.presets import get_preset
+from napari_cliper.models.schema import DualEncoder
 from napari_cliper.models.timm_towers import load_vision_model
 from napari_cliper.models.weights import locate
 

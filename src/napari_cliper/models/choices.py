@@ -7,10 +7,11 @@ from typing import Any
 from napari_cliper.models.presets import (
     Changes,
     compensation_changes,
+    load_presets,
     method_changes,
     parse_change,
 )
-from napari_cliper.models.schema import CLIPER
+from napari_cliper.models.schema import CLIPER, ClipEncoder
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,7 @@ class Choices:
         """
         tables: list[Changes] = []
         if self.encoder is not None:
-            from napari_cliper.models.open_clip_names import clip_encoder
-
-            tables.append({"encoder": clip_encoder(self.encoder)})
+            tables.append({"encoder": _encoder(self.encoder)})
         tables.append(method_changes(self.method))
         if self.compensation is not None:
             tables.append(compensation_changes(self.compensation))
@@ -59,3 +58,16 @@ class Choices:
             parse_change(change) if isinstance(change, str) else change for change in self.changes
         ]
         return tables
+
+
+def _encoder(name: str) -> dict[str, Any]:
+    """The encoder's table; weights that a built-in preset has too are pinned as there."""
+    from napari_cliper.models.open_clip_names import clip_encoder
+
+    table = clip_encoder(name)
+    for preset in load_presets().values():
+        if isinstance(preset.encoder, ClipEncoder):
+            known = preset.encoder.weights
+            if known.repo == table["weights"]["repo"]:
+                table["weights"] = known.model_dump()
+    return table

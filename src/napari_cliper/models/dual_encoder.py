@@ -12,7 +12,7 @@ from pathlib import Path
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.dinov2 import Weights, from_timm, from_transformers, read_onnx_backbone
-from napari_cliper.models.presets import TEXT_TOWER
+from napari_cliper.models.schema import TEXT_TOWER
 from napari_cliper.models.tensors import read_tensors
 
 TOWERS = "open_clip_model.safetensors"

@@ -9,12 +9,7 @@ from typing import Any
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import hub, weights
-from napari_cliper.models.presets import (
-    VISION_MODELS,
-    get_preset,
-    load_compensations,
-    load_presets,
-)
+from napari_cliper.models.presets import VISION_MODELS, get_preset, load_compensations, load_presets
 from napari_cliper.models.schema import (
     DualEncoder,
     OtherModel,

@@ -189,11 +189,10 @@ class Loader:
     def _compensation(self) -> Steps[CompensationSource | None]:
         compensation = self.preset.compensation
         if isinstance(compensation, StableDiffusion):
-            found = yield from self._obtain(compensation.weights)
-            top = found.files["unet/config.json"].parents[1]
+            folder = yield from self._diffusion_folder(compensation.weights)
             return (
                 yield from load_stable_diffusion(
-                    top,
+                    folder,
                     self.device,
                     self.dtype,
                     compensation.layers,
@@ -208,6 +207,13 @@ class Loader:
             return FeatureAffinity(partial(model.patch_features, grid=compensation.grid))
         _check_block(self.preset, compensation.block, model.blocks)
         return VisionSelfAttention(model, compensation.block, compensation.grid)
+
+    def _diffusion_folder(self, repository: Repository) -> Steps[Path]:
+        if weights.is_local(repository.repo) and not any(repository.files.values()):
+            # Its files may have other names: of half precision, or in several parts.
+            return Path(repository.repo).expanduser()
+        found = yield from self._obtain(repository)
+        return found.files["unet/config.json"].parents[1]
 
     def _proxy(self) -> Steps[VisionModel]:
         if self.preset.proxy is None:

@@ -12,12 +12,20 @@ from pydantic import BaseModel, ValidationError
 
 from napari_cliper._triton import load_before_mesa
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.models.sources import sha256
 
 QUICK_GELU = "-quickgelu"
 SUFFIX = ".safetensors"
 OWN_FILE = f"/path/to/weights{SUFFIX}"
 SHOWN = 5
 WELL_KNOWN = ("ViT-B-16", "ViT-L-14", "ViT-L-14-336", "ViT-H-14")
+# OpenAI's weights of B/16, L/14 and L/14-336 as timm publishes them. They need QuickGELU, and a
+# file of them that lies alone does not say so.
+OPENAI_SUMS = (
+    "4b8699299b1e8997753c64b052ba32031449d5d853f55a039148560ee02b820f",
+    "9ce2e8a8ebfff3793d7d375ad6d3c35cb9aebf3de7ace0fc7308accab7cd207e",
+    "fbc415c3d0d7b79faed8f5ccfb740c32b7c4f5ffe7283b851f89c6231c01a8e0",
+)
 # Fields of open_clip's vision_cfg, each of which replaces CLIP's blocks by others.
 OTHER_BLOCKS = (
     "qk_norm",
@@ -69,7 +77,8 @@ def clip_encoder(name: str) -> dict[str, Any]:
 
         Whether the "-quickgelu" form of an architecture is meant is taken from what the weights
         were trained with, whatever was typed: open_clip knows that of its tags, an
-        `open_clip_config.json` beside a local file may say so. Otherwise it is as typed.
+        `open_clip_config.json` beside a local file may say so, and OpenAI's own files are known by
+        their sums. Otherwise it is as typed.
 
     Returns
     -------
@@ -259,10 +268,11 @@ def _local(path: Path) -> _Weights:
             "can run code; convert it first."
         )
     said = _description(path.parent)
+    quick_gelu = True if sha256(path) in OPENAI_SUMS else said.model_cfg.quick_gelu
     return _Weights(
         str(path.parent),
         path.name,
-        said.model_cfg.quick_gelu,
+        quick_gelu,
         said.preprocess_cfg.mean or OPENAI_DATASET_MEAN,
         said.preprocess_cfg.std or OPENAI_DATASET_STD,
     )

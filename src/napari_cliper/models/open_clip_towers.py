@@ -13,7 +13,7 @@ from napari_cliper.cliper import ImageEncoder, TextEncoder
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.dual_encoder import TOWERS
 from napari_cliper.models.open_clip_names import suitable_config
-from napari_cliper.models.presets import ARCHITECTURES, ClipEncoder, DualEncoder
+from napari_cliper.models.schema import ARCHITECTURES, ClipEncoder, DualEncoder
 from napari_cliper.models.tensors import read_tensors
 
 

@@ -17,7 +17,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.models.schema import *  # noqa: F403  # until the imports have moved
 from napari_cliper.models.schema import Method, Preset
 
 AUTO = "auto"
