@@ -4,6 +4,9 @@ Their real weights are gigabytes and are not fetched by tests; what they compute
 reference tensors (tests/cliper/test_parity.py).
 """
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import skimage.data
@@ -58,3 +61,39 @@ def test_the_large_preset_with_random_weights() -> None:
     scores = engine.score(encoding, rows, rows[:0])
     assert scores.refined.isfinite().all()
     assert engine.label(scores).labels.shape == (300, 451)
+
+
+MEASURE = """
+import resource, sys
+import torch
+from napari_cliper.cliper import Settings
+from napari_cliper.cliper.compensation import HeadMaps, prepare
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+heads, width = map(int, sys.argv[1:])
+with torch.no_grad():
+    random = [torch.randn(heads, 4096, width) for _ in range(4)]
+    (random[0][:, :64] @ random[1][:, :64].mT).softmax(dim=-1)  # the libraries' own buffers
+    before = peak()
+    operator = prepare(HeadMaps(tuple(random[:2]), tuple(random[2:])), (64, 64), Settings())
+    made = peak()
+    operator.refine(torch.rand(20, 24, 36))
+print(len(operator.maps), round(made - before), round(peak() - before))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the standard library tells no peak there")
+@pytest.mark.parametrize(
+    ("name", "heads", "width", "maps"),
+    [("Stable Diffusion 2.1", 5, 64, 10), ("Stable Diffusion 1.5", 8, 40, 16)],
+)
+def test_memory_of_the_maps(name: str, heads: int, width: int, maps: int) -> None:
+    """Besides the finished operator there are two or three maps at a time, of 64 MiB each."""
+    command = [sys.executable, "-c", MEASURE, str(heads), str(width)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    found, made, used = map(int, run.stdout.split())
+    print(f"{name}: {found} maps, {found * 64} MiB; peak while made {made}, while used {used} MiB")
+    assert found == maps
+    assert used <= 64 * (maps + 4)

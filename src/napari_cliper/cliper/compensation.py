@@ -57,8 +57,8 @@ class Compensation:
         (C, gh, gw) float
         """
         columns = resize_maps(coarse, self.grid).flatten(1).T
-        for attention in self.maps.flip(0):
-            columns = attention @ columns
+        for index in reversed(range(len(self.maps))):  # flipping the tensor would copy it
+            columns = self.maps[index] @ columns
         return columns.T.reshape(-1, *self.grid)
 
     def received(self) -> Tensor:
