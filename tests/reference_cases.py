@@ -100,7 +100,7 @@ class Case:
             shorter_side=config["size"],
             attention=ATTENTION[config["attn_type"]],  # type: ignore[arg-type]
             selected_layer=config["select_layer"],
-            early_layers=None if config["fuse_feature"] else 0,
+            early_layers="all" if config["fuse_feature"] else 0,
             logit_scale=config["logit_scale"],
             activation_threshold=config["attention_thr"],
             sliding_crop=config["sliding_crop_size"],

@@ -8,6 +8,7 @@ import napari_cliper as nc
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.cliper import SharedSelfAttention, TransformerSelfAttention
 from napari_cliper.cliper.early_layer_fusion import proxy_weights
+from napari_cliper.models.choices import Choices
 from napari_cliper.models.presets import load_methods
 from napari_cliper.segmenter import Encoding, Segmenter, drain, load_steps
 
@@ -132,7 +133,7 @@ def test_saving_a_result(model: Segmenter, encoding: Encoding, tmp_path: object)
 def test_every_method_finds_the_cat_on_the_same_models(
     model: Segmenter, cat: np.ndarray, name: str
 ) -> None:
-    other = drain(load_steps("small", "cpu", before=model, method=name, changes=QUICK))
+    other = drain(load_steps("small", "cpu", choices=Choices(name, changes=QUICK), before=model))
     assert other.preset.method == name
     assert other.engine.image_encoder is model.engine.image_encoder
     assert other.engine.settings != model.engine.settings
@@ -145,8 +146,8 @@ def test_every_method_finds_the_cat_on_the_same_models(
 
 
 def test_proxyclip_looks_with_the_other_model(model: Segmenter, cat: np.ndarray) -> None:
-    chosen = {"method": "proxyclip", "changes": QUICK}
-    other = drain(load_steps("small", "cpu", before=model, **chosen))
+    choices = Choices("proxyclip", changes=QUICK)
+    other = drain(load_steps("small", "cpu", choices=choices, before=model))
     encoding = other.encode(cat)
     assert other.engine.proxy_model is not None
     features = other.engine.proxy_model.patch_features(cat, encoding.grid)
@@ -155,20 +156,23 @@ def test_proxyclip_looks_with_the_other_model(model: Segmenter, cat: np.ndarray)
     close = np.isclose(encoding.attention, expected, atol=1e-5, rtol=1e-3)
     assert close.mean() > 0.999
     # Once more: nothing is loaded again.
-    again = drain(load_steps("small", "cpu", before=other, **chosen))
+    again = drain(load_steps("small", "cpu", choices=choices, before=other))
     assert again.engine.proxy_model is other.engine.proxy_model
 
 
 def test_compensation_by_another_model(model: Segmenter, cat: np.ndarray) -> None:
     changes = [*QUICK, "compensation.grid=[20, 20]"]
-    chosen = {"before": model, "compensation": "dinov2-small"}
-    other = drain(load_steps("small", "cpu", **chosen, changes=changes))
+
+    def load(changes: list[str]) -> Segmenter:
+        choices = Choices(compensation="dinov2-small", changes=changes)
+        return drain(load_steps("small", "cpu", choices=choices, before=model))
+
+    other = load(changes)
     encoding = other.encode(cat)
     assert encoding.compensation is not None
     assert encoding.compensation.grid == (20, 20)
     assert len(encoding.compensation.maps) == 1  # the mean of its heads
-    changes.append("compensation.maps=affinity")
-    affine = drain(load_steps("small", "cpu", **chosen, changes=changes))
+    affine = load([*changes, "compensation.maps=affinity"])
     assert affine.encode(cat).compensation is not None
     for segmenter in (other, affine):
         labels = segmenter.segment(cat, "cat; sofa").labels
@@ -188,6 +192,9 @@ def test_classes_that_are_known_to_be_there(model: Segmenter, encoding: Encoding
     assert not (model.segment(encoding, words, present=["toaster"]).labels == 1).any()
     with pytest.raises(nc.NapariCliperError, match="“dog” is said to be in the picture"):
         model.segment(encoding, words, present=["dog"])
+    for nonsense in (1, [True, False, True]):
+        with pytest.raises(nc.NapariCliperError, match="are given by their names"):
+            model.segment(encoding, words, present=nonsense)  # type: ignore[arg-type]
     with pytest.raises(nc.NapariCliperError, match="No class is said to be"):
         model.segment(encoding, words, present=[])
 
@@ -209,10 +216,46 @@ def test_half_precision_gives_the_same_labels(
 ) -> None:
     """Measured on five photographs: 99.66 to 99.95 % in bfloat16, 99.94 to 99.99 % in float16."""
     half = nc.load("small", "cpu", precision=precision, changes=QUICK)
-    full = drain(load_steps("small", "cpu", before=model, changes=QUICK))
+    full = drain(load_steps("small", "cpu", choices=Choices(changes=QUICK), before=model))
     labels, expected = (each.segment(cat, "cat; sofa").labels for each in (half, full))
     assert (labels == expected).mean() >= agree
     assert half.engine.image_encoder.dtype != model.engine.image_encoder.dtype
+
+
+def test_an_encoding_for_another_method_is_refused(model: Segmenter, encoding: Encoding) -> None:
+    other = drain(load_steps("small", "cpu", choices=Choices("sclip"), before=model))
+    with pytest.raises(nc.NapariCliperError, match="encoded for another method"):
+        other.segment(encoding, "cat")
+    with pytest.raises(nc.NapariCliperError, match="encoded for another method"):
+        other.score(encoding, "cat")
+    # Thresholds and the logit scale come after it.
+    later = Choices(changes=["settings.logit_scale=30", "settings.background_threshold=0.2"])
+    sharper = drain(load_steps("small", "cpu", choices=later, before=model))
+    assert sharper.segment(encoding, "cat").labels.max() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "choices"),
+    [
+        ("image_encoder", Choices(precision="bfloat16")),
+        ("attention_source", Choices(changes=["compensation.block=9"])),
+        ("proxy_model", Choices("proxyclip", changes=["proxy.mean=[0.5, 0.5, 0.5]"])),
+    ],
+)
+def test_what_was_built_otherwise_is_not_taken_again(field: str, choices: Choices) -> None:
+    before = nc.load("small", "cpu", method="proxyclip", compensation="preset")
+    now = drain(load_steps("small", "cpu", choices=choices, before=before))
+    assert getattr(now.engine, field) is not getattr(before.engine, field)
+    assert getattr(now.engine, field) != getattr(before.engine, field)
+
+
+def test_one_change_need_not_be_a_list() -> None:
+    for changes in ("settings.logit_scale=70", {"settings": {"logit_scale": 70}}):
+        (_, change) = Choices(changes=changes).as_changes()
+        assert change == {"settings": {"logit_scale": 70}}
+    assert len(Choices(changes=None).as_changes()) == 1
+    with pytest.raises(nc.NapariCliperError, match="“method” is no field to change"):
+        Choices(changes="method=clip").as_changes()
 
 
 def test_mistakes_are_told_in_a_sentence(

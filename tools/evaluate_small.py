@@ -275,7 +275,7 @@ def try_choice(
         number = fold(picture.name, FOLDS)
         if not picture.classes:
             continue
-        seen = projected(encoding, heads[number][0], choice.settings.early_layers or 1)
+        seen = projected(encoding, heads[number][0], int(choice.settings.early_layers) or 1)
         asked = sorted([*picture.classes, *others(picture, len(shop.names), absent)])
         refined, coarse = label(engine, seen, asked, shop.names, rows[number], choice.background)
         refined_overlap.add(refined, picture.mask)
@@ -352,7 +352,7 @@ def leave_words_out(shop: Workshop) -> None:
         for picture, encoding in zip(shop.pictures, shop.encodings, strict=True):
             if fold(picture.name, FOLDS) != number:
                 continue
-            seen = projected(encoding, visual_head, settings.early_layers or 1)
+            seen = projected(encoding, visual_head, int(settings.early_layers) or 1)
             for index in picture.classes:
                 truth = picture.mask == index + 1
                 if truth.mean() < 0.01:

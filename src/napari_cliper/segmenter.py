@@ -6,11 +6,11 @@
 >>> result = model.segment(encoding, "cat; sofa = couch, settee")  # doctest: +SKIP
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +24,8 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.images import to_rgb
 from napari_cliper.models import loading, weights
 from napari_cliper.models.choices import Choices
-from napari_cliper.models.presets import AUTO, get_preset
-from napari_cliper.models.schema import Preset
+from napari_cliper.models.presets import AUTO, Changes, get_preset, load_presets
+from napari_cliper.models.schema import CLIPER, Preset
 
 __all__ = [
     "Encoding",
@@ -38,6 +38,9 @@ __all__ = [
     "load",
     "load_steps",
 ]
+
+
+USUAL = Choices()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +57,8 @@ class Result:
     presence : (C,) float32
         How sure the maps are that each class is in the picture; larger is surer.
     present : (C,) bool
-        Whether each class is taken to be in the picture: as the caller said, or because its
-        presence is above the threshold.
+        Whether each class is in the picture: as the caller said, or because its presence is above
+        the threshold (which drops no class where the background threshold is 0).
     """
 
     classes: ClassList
@@ -328,6 +331,11 @@ class Segmenter:
         rows = yield from self.word_steps(classes)
         if not isinstance(image, Encoding):
             image = yield from self.encode_steps(image)
+        elif not self.engine.settings.encodes_as(image.settings):
+            raise NapariCliperError(
+                "The picture was encoded for another method or other settings: encode it again "
+                "with this model."
+            )
         return self.engine.score(image, *rows)
 
     def word_steps(self, classes: ClassList) -> Steps[tuple[Tensor, Tensor]]:
@@ -381,7 +389,12 @@ def load(
     device: str = "auto",
     weights_folder: str | Path | None = None,
     download: bool = False,
-    **choices: Any,
+    *,
+    method: str = CLIPER,
+    encoder: str | None = None,
+    compensation: str | None = None,
+    precision: str = "float32",
+    changes: Sequence[str | Changes] | str | Changes = (),
 ) -> Segmenter:
     """Load a preset's models.
 
@@ -395,16 +408,24 @@ def load(
     weights_folder : str, Path or None
         Where to look for weights first; None asks the environment's NAPARI_CLIPER_WEIGHTS.
     download : bool
-        Whether weights that are not on this machine may be fetched. They can be gigabytes.
-    **choices
-        Fields of `Choices`: method, encoder, compensation, precision, changes.
+        Whether weights that are not on this machine may be fetched. They can be gigabytes; what
+        is fetched, how large it is and its licence are told on standard error.
+    method, encoder, compensation, precision, changes
+        As of `Choices`.
 
     Raises
     ------
     NapariCliperError
         If there is no such preset, device or choice, or its weights are not to be had.
     """
-    return drain(load_steps(preset, device, weights_folder, download, **choices))
+    choices = Choices(method, encoder, compensation, precision, changes)  # type: ignore[arg-type]
+    return drain(load_steps(preset, device, weights_folder, download, choices), _tell_terms)
+
+
+def _tell_terms(step: Step) -> None:
+    """Print what is about to be fetched; the steps that follow tell how far it is."""
+    if step.name.startswith(loading.FETCHING):
+        print(step.name, file=sys.stderr)
 
 
 def load_steps(
@@ -412,22 +433,21 @@ def load_steps(
     device: str = "auto",
     weights_folder: str | Path | None = None,
     download: bool = False,
+    choices: Choices = USUAL,
     before: Segmenter | None = None,
-    **choices: Any,
 ) -> Steps[Segmenter]:
     """`load` as a generator of steps; models that `before` has already are not loaded again."""
-    chosen = Choices(**choices)
     where = loading.resolve_device(device)
-    dtype = loading.resolve_precision(chosen.precision)
+    dtype = loading.resolve_precision(choices.precision)
     folder = weights.user_folder(weights_folder)
     yield Step("Loading the model")
-    full, note = choose(preset, where.type, folder, chosen)
-    known = before if before and before.fits(str(where), chosen.precision, folder) else None
+    full, note = choose(preset, where.type, folder, choices)
+    known = before if before and before.fits(str(where), choices.precision, folder) else None
     loader = loading.Loader(
         full, where, dtype, folder, download, (known.preset, known.engine) if known else None
     )
     engine = yield from loader.load()
-    segmenter = Segmenter(full, str(where), chosen.precision, engine, note, folder)
+    segmenter = Segmenter(full, str(where), choices.precision, engine, note, folder)
     if known and known.engine.text_encoder is engine.text_encoder:
         segmenter._text_rows.update(known._text_rows)
     return segmenter
@@ -460,8 +480,16 @@ def choose(
         If there is no such preset, or a choice does not fit it.
     """
     note = None
+    changes = choices.as_changes()
     if preset == AUTO and choices.encoder is not None:
-        preset = "base"  # its settings are CLIP's
+        preset = like_encoder(changes)
     elif preset == AUTO:
-        preset, note = weights.choose_preset(device, folder)
-    return get_preset(preset, choices.as_changes()), note
+        preset, note = weights.choose_preset(device, folder, changes)
+    return get_preset(preset, changes), note
+
+
+def like_encoder(changes: Sequence[Changes]) -> str:
+    """The built-in preset with the encoder that changes name, else `base`, whose are CLIP's too."""
+    wanted = get_preset("base", changes).encoder
+    names = (name for name, preset in load_presets().items() if preset.encoder == wanted)
+    return next(names, "base")

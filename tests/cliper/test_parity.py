@@ -9,7 +9,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from napari_cliper.cliper import Scores, drain
-from napari_cliper.cliper.compensation import DiffusionSelfAttention
+from napari_cliper.cliper.diffusion import DiffusionSelfAttention
 from napari_cliper.cliper.early_layer_fusion import fuse_early_layers, resize_features
 from napari_cliper.cliper.labelling import presence
 from napari_cliper.cliper.preprocessing import patch_grid, to_pixels

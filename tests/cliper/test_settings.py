@@ -16,6 +16,8 @@ from napari_cliper.cliper import Settings
         {"sliding_stride": 0},
         {"sliding_crop": -1},
         {"early_layers": -1},
+        {"early_layers": "some"},
+        {"logit_scale": float("inf")},
         {"logit_scale": -1.0},
         {"head_fusion": "men"},
         {"selected_layer": 0},

@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers import CLIPTextModel
 
 from napari_cliper.cliper import DiffusionSelfAttention, drain
-from napari_cliper.cliper.compensation import self_attention_layers
+from napari_cliper.cliper.diffusion import self_attention_layers
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import prompts, stable_diffusion
 from napari_cliper.models.stable_diffusion import load_stable_diffusion, pad_token

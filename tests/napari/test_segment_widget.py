@@ -406,4 +406,6 @@ def test_what_a_download_would_fetch_is_told_before(dock: Any) -> None:
     dock.method.setCurrentIndex(dock.method.findData("clip"))
     assert "sd2-community" not in dock.terms.text()
     dock.preset.setCurrentIndex(dock.preset.findData("auto"))
+    assert "0.2 GB in all" in dock.terms.text()
+    dock.download.setChecked(False)
     assert dock.terms.isHidden()

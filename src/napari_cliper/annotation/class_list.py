@@ -274,11 +274,16 @@ class ClassList(BaseModel):
         """
         if present is None:
             return None
-        if present == "all" and "all" not in self.names:
-            return (True,) * len(self)
         listed = present.split(";") if isinstance(present, str) else present
+        if not isinstance(listed, Sequence) or not all(isinstance(name, str) for name in listed):
+            raise NapariCliperError(
+                "Classes that are in the picture are given by their names, for example "
+                f"“{_short(self.names[0])}”; or say all."
+            )
         wanted = {_tidy(name).casefold(): name for name in listed if _tidy(name)}
         names = [name.casefold() for name in self.names]
+        if wanted.keys() == {"all"} and "all" not in names:
+            return (True,) * len(self)
         if unknown := [name for key, name in wanted.items() if key not in names]:
             raise NapariCliperError(
                 f"“{_short(unknown[0])}” is said to be in the picture, but is none of the classes: "

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 Threshold = Annotated[
     float | None,
-    typer.Option(help="Presence above which a class is in the picture; else the preset's."),
+    typer.Option(
+        min=0, max=1, help="Presence above which a class is in the picture; else the preset's."
+    ),
 ]
 
 

@@ -5,17 +5,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from napari_cliper.cli.reporter import Reporter
+from napari_cliper.cli.reporter import Reporter, console
 from napari_cliper.errors import NapariCliperError
 
 if TYPE_CHECKING:
     from napari_cliper.models.inventory import Item, State
     from napari_cliper.models.schema import Repository
 
-WIDE = 1000  # columns of what is no terminal, so that each row stays a line
 DECLINED, INTERRUPTED = 1, 130
 
 models_app = typer.Typer(
@@ -89,7 +87,7 @@ def download(names: Names, yes: Yes = False) -> None:
 
     folder = weights.user_folder()
     items = [inventory.find(name) for name in names]
-    needed = {each.repo: each for item in items for each in inventory.missing(item, folder)}
+    needed = {each.repo: each for item in items for each in weights.missing(item, folder)}
     repositories = list(needed.values())
     if not repositories:
         _print(f"Nothing to fetch: the weights of {', '.join(names)} are on this machine.")
@@ -151,18 +149,19 @@ def path(name: Name = None) -> None:
         typer.echo(hub.cache_folder())
         typer.echo(weights.cache_folder())
         return
-    state = inventory.state(inventory.find(name), weights.user_folder())
+    folder = weights.user_folder()
+    state = inventory.state(inventory.find(name), folder)
     for part in state.parts:
         if part.problem:
             raise NapariCliperError(part.problem)
     if not state.is_complete:
-        absent = ", ".join(each.repo for each in inventory.missing(state.item))
+        absent = ", ".join(each.repo for each in weights.missing(state.item, folder))
         raise NapariCliperError(
             f"The weights of {name} are not all on this machine ({absent}): napari-cliper models "
             f"download {name}."
         )
-    for folder in state.folders:
-        typer.echo(folder)
+    for place in state.folders:
+        typer.echo(place)
 
 
 @models_app.command()
@@ -197,7 +196,4 @@ def _warn(item: "Item") -> None:
 
 def _print(what: str | Table) -> None:
     """A line or a table on standard output, of which nothing is cut off."""
-    console = Console(markup=False, emoji=False, highlight=False)
-    if not console.is_terminal:
-        console = Console(markup=False, emoji=False, highlight=False, width=WIDE)
-    console.print(what, soft_wrap=isinstance(what, str))
+    console().print(what, soft_wrap=isinstance(what, str))

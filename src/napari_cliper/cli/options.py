@@ -86,7 +86,7 @@ class Model:
         if self.download:
             self._announce(reporter)
         model = reporter.run(
-            load_steps(self.preset, self.device, self.weights, self.download, **vars(self.choices))
+            load_steps(self.preset, self.device, self.weights, self.download, self.choices)
         )
         if model.note:
             reporter.say(model.note)
@@ -94,11 +94,13 @@ class Model:
 
     def _announce(self, reporter: Reporter) -> None:
         """Tell what is about to be fetched: from where, how much, under which licence."""
-        from napari_cliper.models import inventory, weights
+        from napari_cliper.models import hub, inventory, weights
         from napari_cliper.models.loading import resolve_device
         from napari_cliper.segmenter import choose
 
         folder = weights.user_folder(self.weights)
         preset, _ = choose(self.preset, resolve_device(self.device).type, folder, self.choices)
-        if missing := inventory.missing(preset, folder):
+        if missing := weights.missing(preset, folder):
+            hub.check_online(missing)
+            hub.check_space("Fetching the weights", inventory.still_to_fetch(missing))
             reporter.say(f"To fetch:\n{inventory.describe(missing)}")

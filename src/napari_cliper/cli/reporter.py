@@ -6,22 +6,33 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+WIDE = 1000  # columns
+
 if TYPE_CHECKING:
     from napari_cliper.cliper.steps import Steps, T
+
+
+def console(stderr: bool = False) -> Console:
+    """Where to print: names are a person's words, not rich's markup, and nothing is cut off.
+
+    What is no terminal is so wide that each row of a table stays a line.
+    """
+    plain = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not plain.is_terminal:
+        plain = Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=WIDE)
+    return plain
 
 
 class Reporter:
     """Shows steps by name on the terminal: even the shortest run takes seconds."""
 
     def __init__(self) -> None:
-        # Names are a person's words, not rich's markup.
-        plain = {"markup": False, "emoji": False, "highlight": False}
-        self._console = Console(**plain)  # type: ignore[arg-type]
+        self._console = console()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TimeElapsedColumn(),
-            console=Console(stderr=True, **plain),  # type: ignore[arg-type]
+            console=console(stderr=True),
             transient=True,
         )
         self._task = self._progress.add_task("", total=1)
@@ -46,4 +57,4 @@ class Reporter:
     def say(self, what: "str | Table") -> None:
         """Print a line or a table on standard output, above the bar."""
         self._progress.stop()
-        self._console.print(what)
+        self._console.print(what, soft_wrap=isinstance(what, str))

@@ -334,7 +334,7 @@ def fuse_early_layers(
 
     Returns
     -------
-    FusedFeatures, with `early_layers` embeddings (all layers' where it is None, one where it is 0)
+    FusedFeatures, with `early_layers` embeddings (one where it is 0)
     """
     visual = encoder.visual
     blocks = visual.transformer.resblocks
@@ -381,4 +381,5 @@ def _wanted_layers(count: int, settings: Settings) -> list[int]:
     """Which layers are embedded, counted from 0."""
     if settings.early_layers == 0:
         return [count + settings.selected_layer]
-    return list(range(count - (settings.early_layers or count), count))
+    wanted = count if settings.early_layers == "all" else settings.early_layers
+    return list(range(count - wanted, count))

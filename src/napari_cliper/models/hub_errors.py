@@ -23,7 +23,6 @@ from napari_cliper.models.schema import Repository
 FULL = (errno.ENOSPC, errno.EDQUOT)
 KEPT = "what has been fetched is kept, and the next try goes on from there"
 ELSEWHERE = "name a folder with the weights, or another repository in a preset file"
-BROKEN_OFF = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
 # What the client may raise for reasons that lie outside this program.
 EXPECTED = (OSError, ValueError, httpx2.HTTPError, httpx2.InvalidURL)
 

@@ -17,9 +17,10 @@ from napari_cliper.models.schema import (
     Repository,
     StableDiffusion,
     VisionModel,
+    licences,
+    total_mb,
 )
 from napari_cliper.models.sources import Files, Place, amount, known_identities, share
-from napari_cliper.models.weights import missing as missing
 
 TEXT_ENCODER = "text_encoder/model.safetensors"
 
@@ -46,14 +47,12 @@ class Item:
     @property
     def size(self) -> int:
         """Bytes of its weights on the hub, as far as they are known."""
-        once = {repository.repo: repository.size_mb for repository in self.repositories}
-        return sum(once.values()) * 10**6
+        return total_mb(self.repositories) * 10**6
 
     @property
     def licence(self) -> str:
         """The licences of its weights."""
-        known = (repository.licence for repository in self.repositories)
-        return ", ".join(dict.fromkeys(name for name in known if name))
+        return licences(self.repositories)
 
 
 @dataclass(frozen=True)

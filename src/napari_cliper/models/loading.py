@@ -19,7 +19,8 @@ from napari_cliper.cliper import (
     TextEncoder,
     TransformerSelfAttention,
 )
-from napari_cliper.cliper.compensation import FeatureAffinity, self_attention_layers
+from napari_cliper.cliper.compensation import FeatureAffinity
+from napari_cliper.cliper.diffusion import self_attention_layers
 from napari_cliper.cliper.steps import Steps
 from napari_cliper.cliper.vision_model import VisionModel, VisionSelfAttention
 from napari_cliper.errors import NapariCliperError
@@ -40,6 +41,7 @@ from napari_cliper.models.stable_diffusion import load_stable_diffusion
 from napari_cliper.models.tensors import read_tensors
 from napari_cliper.models.timm_towers import load_vision_model
 
+FETCHING = "About to fetch"
 PRECISIONS = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -209,8 +211,7 @@ class Loader:
         return VisionSelfAttention(model, compensation.block, compensation.grid)
 
     def _diffusion_folder(self, repository: Repository) -> Steps[Path]:
-        if weights.is_local(repository.repo) and not any(repository.files.values()):
-            # Its files may have other names: of half precision, or in several parts.
+        if weights.is_taken_as_it_is(repository):
             return Path(repository.repo).expanduser()
         found = yield from self._obtain(repository)
         return found.files["unet/config.json"].parents[1]
@@ -228,7 +229,15 @@ class Loader:
         return load_vision_model(vision, found.model, self.device, self.dtype)
 
     def _obtain(self, repository: Repository) -> Steps[Source]:
-        return _obtain(self.preset, repository, self.folder, self.download)
+        """A repository's files, from this machine or, if that is allowed, from the hub."""
+        found = weights.locate(repository, self.folder)
+        if found is not None:
+            return found
+        if not self.download:
+            raise weights.absent(self.preset, repository)
+        yield Step(f"{FETCHING} {inventory.describe([repository])}")
+        files = yield from hub.download(repository, repository.files)
+        return Source(files, pins(repository), Place.HUB)
 
 
 def _own_attention(
@@ -281,7 +290,7 @@ def _check_tower(preset: Preset, settings: Settings, encoder: ImageEncoder) -> N
     layers = blocks - 1 if settings.variant == "paper" else blocks
     if -settings.selected_layer > layers:
         raise _wrong(preset, f"selected_layer must be from -{layers} to -1 with {blocks} blocks")
-    if (settings.early_layers or 0) > layers:
+    if settings.early_layers != "all" and settings.early_layers > layers:
         raise _wrong(preset, f"early_layers must be at most {layers} with {blocks} blocks")
     patch = encoder.patch_size
     for name in ("sliding_crop", "sliding_stride") if settings.sliding_crop else ():
@@ -308,17 +317,3 @@ def _check_fusion(
 
 def _wrong(preset: Preset, reason: str) -> NapariCliperError:
     return NapariCliperError(f"A setting of the preset {preset.name} is wrong: {reason}.")
-
-
-def _obtain(
-    preset: Preset, repository: Repository, folder: Path | None, download: bool
-) -> Steps[Source]:
-    """A repository's files, from this machine or, if that is allowed, from the hub."""
-    found = weights.locate(repository, folder)
-    if found is not None:
-        return found
-    if not download:
-        raise weights.absent(preset, repository)
-    yield Step(f"Fetching {inventory.describe([repository])}")
-    files = yield from hub.download(repository, repository.files)
-    return Source(files, pins(repository), Place.HUB)

@@ -9,7 +9,7 @@ Nothing heavy is imported, so that a window can list presets at once.
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def method_changes(name: str) -> Changes:
         If there is no such method.
     """
     methods = load_methods()
-    if name not in methods:
+    if name not in list(methods):  # whatever type it is of
         raise NapariCliperError(f"There is no method “{name}”: choose {', '.join(methods)}.")
     return {"method": name, "settings": methods[name].settings}
 
@@ -76,6 +76,8 @@ def compensation_changes(name: str) -> Changes:
         If it is none of these.
     """
     known = load_compensations()
+    if not name:
+        raise NapariCliperError("The source of compensation is empty: say none to go without.")
     if name == "none":
         return {"settings": {"compensate": False}}
     on: Changes = {"settings": {"compensate": True}}
@@ -192,7 +194,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _resolved(table: Changes, folder: Path) -> dict[str, Any]:
-    """The table with paths from this folder, and vision models in place of their names."""
+    """The table with paths from this folder, and parts in place of their names."""
 
     def resolved(key: str, value: Any) -> Any:
         if isinstance(value, dict):
@@ -200,20 +202,37 @@ def _resolved(table: Changes, folder: Path) -> dict[str, Any]:
         local = key == "heads" or (key == "repo" and str(value).startswith("."))
         if local and isinstance(value, str):
             return str(folder / Path(value).expanduser())
-        if key in ("model", "proxy") and isinstance(value, str):
-            return _vision_model(value)
+        if key in _BY_NAME and isinstance(value, str):
+            return _BY_NAME[key](value)
         return value
 
     return {key: resolved(key, value) for key, value in table.items()}
 
 
 def _vision_model(name: str) -> dict[str, Any]:
-    known = _read(VISION_MODELS)
+    return _named("vision model", name, VISION_MODELS)
+
+
+def _compensation(name: str) -> Any:
+    return _named("source of compensation", name, COMPENSATIONS)["compensation"]
+
+
+def _named(what: str, name: str, path: Path) -> dict[str, Any]:
+    known = _read(path)
     if name not in known:
         raise NapariCliperError(
-            f"There is no vision model “{name}”: choose {', '.join(known)}, or give a table."
+            f"There is no {what} “{name}”: choose {', '.join(known)}, or give a table."
         )
     return known[name]  # type: ignore[no-any-return]
+
+
+# What each field may have a name in place of.
+_BY_NAME: dict[str, Callable[[str], Any]] = {
+    "model": _vision_model,
+    "proxy": _vision_model,
+    "image": lambda name: _vision_model(name)["weights"],
+    "compensation": _compensation,
+}
 
 
 def _extended(table: Changes) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Nothing heavy is imported, so that a window can list presets at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -87,6 +87,17 @@ class Repository(_Data):
     def listings(self) -> list[Mapping[str, str]]:
         """The files by either way to get them."""
         return [self.files, *([self.wheel.files] if self.wheel else [])]
+
+
+def total_mb(repositories: Iterable[Repository]) -> int:
+    """Megabytes of all of them, as far as they are known; each counts once."""
+    return sum({repository.repo: repository.size_mb for repository in repositories}.values())
+
+
+def licences(repositories: Iterable[Repository]) -> str:
+    """Their licences, each once."""
+    known = (repository.licence for repository in repositories)
+    return ", ".join(dict.fromkeys(name for name in known if name))
 
 
 def _with_files(*wanted: str) -> AfterValidator:
@@ -216,7 +227,7 @@ class SelfAttention(_Data):
     """
 
     kind: Literal["self-attention"]
-    block: int
+    block: Annotated[int, Field(ge=0)]
     grid: tuple[Count, Count] | None = None
 
 
@@ -299,14 +310,12 @@ class Preset(_Data):
     @property
     def size_mb(self) -> int:
         """Megabytes of weights, as far as they are known."""
-        once = {repository.repo: repository.size_mb for repository in self.repositories}
-        return sum(once.values())
+        return total_mb(self.repositories)
 
     @property
     def licence(self) -> str:
         """The licences of its weights."""
-        known = (repository.licence for repository in self.repositories)
-        return ", ".join(dict.fromkeys(name for name in known if name))
+        return licences(self.repositories)
 
     @field_validator("templates")
     @classmethod

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from napari_cliper.cliper import DiffusionSelfAttention, Step
-from napari_cliper.cliper.compensation import self_attention_layers
+from napari_cliper.cliper.diffusion import self_attention_layers
 from napari_cliper.cliper.steps import Steps
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.prompts import LENGTH, cached_embedding

@@ -8,6 +8,8 @@ import hashlib
 import importlib.metadata
 import itertools
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +18,7 @@ import platformdirs
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import hub
 from napari_cliper.models.dual_encoder import is_complete
-from napari_cliper.models.presets import load_presets
+from napari_cliper.models.presets import Changes, get_preset, load_presets
 from napari_cliper.models.schema import DualEncoder, Preset, Repository, Wheel
 from napari_cliper.models.sources import Files, Place, Source, amount, differing, known_identities
 
@@ -85,6 +87,15 @@ def locate(repository: Repository, folder: Path | None = None) -> Source | None:
 def is_local(repo: str) -> bool:
     """Whether this names a folder rather than a repository on the hub."""
     return repo.startswith((".", "~")) or Path(repo).is_absolute()
+
+
+def is_taken_as_it_is(repository: Repository) -> bool:
+    """Whether this is a folder of a person's own of which no sums are known.
+
+    Its files may have other names, of half precision or in several parts; what is in it is judged
+    when it is loaded.
+    """
+    return is_local(repository.repo) and not any(repository.files.values())
 
 
 def _in_named_folder(repository: Repository) -> Source:
@@ -226,7 +237,11 @@ def missing(wanted: Wanted, folder: Path | None = None) -> list[Repository]:
     needed, encoder = wanted.repositories, wanted.encoder
     if isinstance(encoder, DualEncoder) and converted_folder(encoder, folder):
         needed = needed[2:]  # the towers' sources are not needed any more
-    return [repository for repository in needed if locate(repository, folder) is None]
+    return [
+        repository
+        for repository in needed
+        if not is_taken_as_it_is(repository) and locate(repository, folder) is None
+    ]
 
 
 def is_available(preset: Preset, folder: Path | None = None) -> bool:
@@ -237,7 +252,9 @@ def is_available(preset: Preset, folder: Path | None = None) -> bool:
         return False
 
 
-def choose_preset(device: str, folder: Path | None = None) -> tuple[str, str | None]:
+def choose_preset(
+    device: str, folder: Path | None = None, changes: Sequence[Changes] = ()
+) -> tuple[str, str | None]:
     """The best preset whose weights are on this machine and that suits the device.
 
     Parameters
@@ -246,6 +263,8 @@ def choose_preset(device: str, folder: Path | None = None) -> tuple[str, str | N
         The type of the device: "cpu", "cuda" or "mps".
     folder : Path or None
         As of `user_folder`.
+    changes : sequence of tables
+        As of `presets.get_preset`: what is to be used may need other weights.
 
     Returns
     -------
@@ -256,8 +275,9 @@ def choose_preset(device: str, folder: Path | None = None) -> tuple[str, str | N
     """
     presets = load_presets()
     for name in ("base",) if device == "cpu" else ("large", "base"):
-        if is_available(presets[name], folder):
-            return name, None
+        with suppress(NapariCliperError):  # a change that does not fit this one
+            if is_available(get_preset(name, changes), folder):
+                return name, None
     better = presets["base" if device == "cpu" else "large"]
     return "small", (
         f"Using the preset small: for CLIP and Stable Diffusion, take the preset {better.name} and "

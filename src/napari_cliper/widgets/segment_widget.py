@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from napari_cliper.cliper.steps import Step
 
+FALLBACK = "small"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Part = TypeVar("Part", bound=QWidget)
@@ -198,11 +199,12 @@ class SegmentWidget(QWidget):
     def _show_terms(self) -> None:
         """Tell sizes and licences of the weights before any of them is fetched."""
         name = self._preset.currentData()
-        self._terms.setVisible(self._download.isChecked() and name != AUTO)
-        if name != AUTO:
-            preset = get_preset(name, [method_changes(self._method.currentData())])
-            total = f"{preset.size_mb / 1000:.1f} GB in all, less what is here already"
-            self._terms.setText(f"{describe(preset.repositories)}\n{total}")
+        # “auto” takes what is here already, and otherwise fetches the smallest.
+        name = FALLBACK if name == AUTO else name
+        preset = get_preset(name, [method_changes(self._method.currentData())])
+        total = f"{preset.size_mb / 1000:.1f} GB in all, less what is here already"
+        self._terms.setText(f"{describe(preset.repositories)}\n{total}")
+        self._terms.setVisible(self._download.isChecked())
 
     def _segment(self) -> None:
         if self._job.running:

@@ -123,20 +123,22 @@ def _segment(request: Request) -> Steps[Segmented]:
 
 
 def _segmenter(model: Model, download: bool) -> Steps[Segmenter]:
+    from napari_cliper.models.choices import Choices
     from napari_cliper.segmenter import load_steps
 
     if model not in _segmenters:
         # Another method on the same models; other models must be gone before these are loaded.
-        before = next(iter(_segmenters.items()), None)
-        same = before is not None and replace(before[0], method=model.method) == model
-        if not same:
+        known = {replace(other, method=model.method): other for other in _segmenters}
+        before = _segmenters[known[model]] if model in known else None
+        if before is None:
             _segmenters.clear()
+            _encodings.clear()
         loaded = yield from load_steps(
             model.preset,
             model.device,
             download=download,
-            before=before[1] if before and same else None,
-            method=model.method,
+            choices=Choices(method=model.method),
+            before=before,
         )
         _segmenters.clear()
         _segmenters[model] = loaded
