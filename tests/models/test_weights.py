@@ -9,7 +9,12 @@ import pytest
 from models.fake_hub import safetensors
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import dual_encoder, weights
-from napari_cliper.models.presets import get_preset, load_presets
+from napari_cliper.models.presets import (
+    compensation_changes,
+    get_preset,
+    load_presets,
+    method_changes,
+)
 from napari_cliper.models.schema import Repository, Wheel
 from napari_cliper.models.sources import Place, amount, is_whole, pins, sha256, share
 
@@ -345,3 +350,18 @@ def test_the_sentence_for_absent_weights():
         for way in ("--download", "download=True", "“Allow downloads”", "--weights"):
             assert way in text
             assert way in str(weights.choose_preset("cpu")[1])
+
+
+def test_auto_heeds_what_else_was_chosen(tmp_path):
+    """SCLIP needs no Stable Diffusion, ProxyCLIP a model more."""
+    base = get_preset("base")
+    for file in base.encoder.weights.files:
+        put(tmp_path / base.encoder.weights.repo / file)
+    assert weights.choose_preset("cpu", tmp_path)[0] == "small"
+    assert weights.choose_preset("cpu", tmp_path, [method_changes("sclip")])[0] == "base"
+    assert weights.choose_preset("cpu", tmp_path, [method_changes("proxyclip")])[0] == "small"
+
+
+def test_a_folder_of_ones_own_is_taken_as_it_is(tmp_path):
+    preset = get_preset("base", [compensation_changes(str(tmp_path))])
+    assert weights.missing(preset) == [preset.encoder.weights]

@@ -1,6 +1,8 @@
 """The dock widget in a real window: typed words, clicks, and the small preset's real models."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ from qtpy.QtGui import QGuiApplication
 from skimage.data import cat
 
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
+from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets import segmentation
 from napari_cliper.widgets.layers import labels_layer, show, shown_plane
 
@@ -409,3 +412,25 @@ def test_what_a_download_would_fetch_is_told_before(dock: Any) -> None:
     assert "0.2 GB in all" in dock.terms.text()
     dock.download.setChecked(False)
     assert dock.terms.isHidden()
+
+
+def test_other_models_are_gone_before_new_ones_are_loaded(
+    picture: Image, dock: Any, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_cliper import segmenter
+
+    dock.run("cat")
+    old = weakref.ref(next(iter(segmentation._segmenters.values())))
+    alive: list[bool] = []
+
+    def load_steps(*args: Any, **keywords: Any) -> Any:
+        gc.collect()
+        alive.append(old() is not None)
+        raise NapariCliperError("It went no further.")
+        yield
+
+    monkeypatch.setattr(segmenter, "load_steps", load_steps)
+    dock.preset.setCurrentIndex(dock.preset.findData("base"))
+    dock.run()
+    assert alive == [False]
+    assert len(told) == 1
