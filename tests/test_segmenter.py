@@ -49,16 +49,35 @@ def test_segment_once_then_again_with_other_words(
 
 
 def test_thresholds_change_labels_and_nothing_else(model: Segmenter, encoding: Encoding) -> None:
-    scores = model.score(encoding, "cat")
-    usual = model.label(scores, "cat")
-    strict = model.label(scores, "cat", background_threshold=0.9)
+    scored = model.score(encoding, "cat")
+    usual = scored.label()
+    strict = scored.label(background_threshold=0.9)
     unlikely = model.score(encoding, "toaster")
-    absent = model.label(unlikely, "toaster", presence_threshold=float(unlikely.presence[0]) + 0.01)
+    absent = unlikely.label(presence_threshold=float(unlikely.presence[0]) + 0.01)
     assert 0 < (strict.labels > 0).sum() < (usual.labels > 0).sum()
     assert not (strict.labels > usual.labels).any()
     assert absent.labels.max() == 0
-    assert model.label(unlikely, "toaster", presence_threshold=0.0).labels.max() == 1
+    assert unlikely.label(presence_threshold=0.0).labels.max() == 1
     np.testing.assert_array_equal(usual.presence, strict.presence)
+
+
+def test_refinement_goes_from_coarse_to_refined(model: Segmenter, encoding: Encoding) -> None:
+    scored = model.score(encoding, "cat; sofa")
+    none, half, full = (scored.label(refinement=share) for share in (0, 0.5, 1))
+    np.testing.assert_array_equal(none.labels, none.coarse_labels)
+    np.testing.assert_array_equal(full.labels, scored.label().labels)
+    np.testing.assert_array_equal(full.coarse_labels, half.coarse_labels)
+    for end in (none, full):
+        assert 0 < (half.labels != end.labels).mean() < (none.labels != full.labels).mean()
+
+
+def test_borders_are_less_certain_than_middles(model: Segmenter, encoding: Encoding) -> None:
+    result = model.segment(encoding, "cat; sofa")
+    assert result.uncertainty.shape == result.labels.shape
+    assert result.uncertainty.dtype == np.float32
+    border = np.zeros(result.labels.shape, bool)
+    border[1:] |= result.labels[1:] != result.labels[:-1]
+    assert result.uncertainty[border].mean() > result.uncertainty[~border].mean() + 0.1
 
 
 def test_ids_of_a_class_list_are_kept(model: Segmenter, encoding: Encoding) -> None:
@@ -280,5 +299,5 @@ def test_mistakes_are_told_in_a_sentence(
         model.segment(cat[:, :1], "cat")
     with pytest.raises(nc.NapariCliperError, match="0 to 1"):
         model.segment(cat, "cat", presence_threshold=2)
-    with pytest.raises(nc.NapariCliperError, match="scores are of 1 classes"):
-        model.label(model.score(encoding, "cat"), "cat; sofa")
+    with pytest.raises(nc.NapariCliperError, match="0 to 1"):
+        model.score(encoding, "cat").label(refinement=1.5)

@@ -9,7 +9,6 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from napari_cliper.annotation.class_list import ClassList
-from napari_cliper.cliper import CLIPer, Encoding, Scores, Step, drain, labelling
+from napari_cliper.cliper import CLIPer, Encoding, Step, drain
 from napari_cliper.cliper.steps import Steps
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.images import to_rgb
@@ -26,12 +25,13 @@ from napari_cliper.models import loading, weights
 from napari_cliper.models.choices import Choices
 from napari_cliper.models.presets import AUTO, Changes, get_preset, load_presets
 from napari_cliper.models.schema import CLIPER, Preset
+from napari_cliper.result import Presence, Result, Scored
 
 __all__ = [
     "Encoding",
     "Presence",
     "Result",
-    "Scores",
+    "Scored",
     "Segmenter",
     "Step",
     "drain",
@@ -41,69 +41,6 @@ __all__ = [
 
 
 USUAL = Choices()
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """Label maps of one picture and what they mean.
-
-    Attributes
-    ----------
-    classes : ClassList
-        The C classes asked for.
-    labels, coarse_labels : (H, W) uint16
-        0 background, else a class's id (i + 1 for the i-th class of a text); after and before
-        fine-grained compensation.
-    presence : (C,) float32
-        How sure the maps are that each class is in the picture; larger is surer.
-    present : (C,) bool
-        Whether each class is in the picture: as the caller said, or because its presence is above
-        the threshold (which drops no class where the background threshold is 0).
-    """
-
-    classes: ClassList
-    labels: NDArray[np.uint16]
-    coarse_labels: NDArray[np.uint16]
-    presence: NDArray[np.float32]
-    present: NDArray[np.bool_]
-    _scores: Scores = field(repr=False)
-    _normalise_each_class: bool = field(repr=False)
-
-    @cached_property
-    def scores(self) -> NDArray[np.float32]:
-        """Each class's refined score a pixel, (C, H, W); upsampled when first asked for."""
-        maps = labelling.score_maps(
-            self._scores.refined,
-            self._scores.presence,
-            self._scores.size,
-            self._normalise_each_class,
-        )
-        return np.stack([map_.float().cpu().numpy() for map_ in maps])
-
-
-@dataclass(frozen=True, eq=False)
-class Presence:
-    """Which classes are in a picture: multi-label classification (Table 2).
-
-    Attributes
-    ----------
-    classes : ClassList
-        The C classes asked for.
-    presence : (C,) float32
-        How sure the maps are that each class is in the picture; larger is surer.
-    present : (C,) bool
-        Whether it is above the threshold.
-    """
-
-    classes: ClassList
-    presence: NDArray[np.float32]
-    present: NDArray[np.bool_]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The classes that are in the picture, the surest first."""
-        order = np.argsort(-self.presence, kind="stable")
-        return tuple(self.classes[int(index)].name for index in order if self.present[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,72 +97,22 @@ class Segmenter:
         """`encode` as a generator of steps."""
         return self.engine.encode(to_rgb(image))
 
-    def score(self, encoding: Encoding, classes: str | ClassList) -> Scores:
-        """Compare an encoded picture with words.
-
-        Raises
-        ------
-        NapariCliperError
-            If the classes cannot be read, or a name is too long for the text tower.
-        """
-        return drain(self._image_scores(encoding, ClassList.parse(classes)))
-
-    def label(
-        self,
-        scores: Scores,
-        classes: str | ClassList,
-        presence_threshold: float | None = None,
-        background_threshold: float | None = None,
-        present: str | Sequence[str] | None = None,
-    ) -> Result:
-        """Turn scores into label maps.
+    def score(self, image: ArrayLike | Encoding, classes: str | ClassList) -> Scored:
+        """Compare a picture with words; what this returns gives labels at any thresholds.
 
         Parameters
         ----------
-        scores : Scores
+        image : array or Encoding
+            A picture as `encode` takes it, or what `encode` returned.
         classes : str or ClassList
-            Those the scores are of.
-        presence_threshold, background_threshold : float in [0, 1], or None for the preset's
-        present : str or sequence of str, or None
-            The classes known to be in the picture: names, as a sequence or separated by
-            semicolons, or "all". These alone are labelled, however low their presence (Table 3).
+            One class a line or separated by semicolons: `name`, or `name = synonym, synonym`.
 
         Raises
         ------
         NapariCliperError
-            If a threshold is outside its range, these are not the scores' classes, or a name
-            that is known to be in the picture is none of them.
+            If the picture or the classes cannot be used, or a name is too long.
         """
-        classes = ClassList.parse(classes)
-        _check_thresholds(presence_threshold, background_threshold)
-        given = classes.known(present)
-        if len(classes) != len(scores.presence):
-            raise NapariCliperError(
-                f"The scores are of {len(scores.presence)} classes, not of {len(classes)}: give "
-                "the classes they were made with."
-            )
-        known = None if given is None else torch.tensor(given, device=scores.presence.device)
-        labelled = self.engine.label(scores, presence_threshold, background_threshold, known)
-        ids = torch.tensor([0, *classes.ids])
-        labels, coarse_labels = (
-            ids[map_.cpu()].numpy().astype(np.uint16)
-            for map_ in (labelled.labels, labelled.coarse_labels)
-        )
-        return Result(
-            classes,
-            labels,
-            coarse_labels,
-            scores.presence.cpu().numpy(),
-            self._above(scores, presence_threshold) if given is None else np.array(given),
-            scores,
-            self.engine.settings.normalise_each_class,
-        )
-
-    def _above(self, scores: Scores, threshold: float | None) -> NDArray[np.bool_]:
-        if threshold is None:
-            threshold = self.engine.settings.presence_threshold
-        above: NDArray[np.bool_] = scores.presence.cpu().numpy() > threshold
-        return above
+        return drain(self.score_steps(image, classes))
 
     def classify(
         self,
@@ -257,11 +144,9 @@ class Segmenter:
     ) -> Steps[Presence]:
         """`classify` as a generator of steps."""
         classes = ClassList.parse(classes)
-        _check_thresholds(presence_threshold)
-        scores = yield from self._image_scores(image, classes)
-        return Presence(
-            classes, scores.presence.cpu().numpy(), self._above(scores, presence_threshold)
-        )
+        self.engine.thresholds(presence_threshold)
+        scored = yield from self.score_steps(image, classes)
+        return Presence(classes, scored.presence, scored.present(presence_threshold))
 
     def attention(self, encoding: Encoding) -> NDArray[np.float32]:
         """How much fused attention each place of a picture receives.
@@ -299,7 +184,7 @@ class Segmenter:
         classes : str or ClassList
             One class a line or separated by semicolons: `name`, or `name = synonym, synonym`.
         presence_threshold, background_threshold, present
-            As of `label`.
+            As of `Scored.label`.
 
         Raises
         ------
@@ -320,13 +205,17 @@ class Segmenter:
     ) -> Steps[Result]:
         """`segment` as a generator of steps."""
         classes = ClassList.parse(classes)
-        _check_thresholds(presence_threshold, background_threshold)
+        self.engine.thresholds(presence_threshold, background_threshold)
         classes.known(present)
-        scores = yield from self._image_scores(image, classes)
+        scored = yield from self.score_steps(image, classes)
         yield Step("Labelling")
-        return self.label(scores, classes, presence_threshold, background_threshold, present)
+        return scored.label(presence_threshold, background_threshold, present)
 
-    def _image_scores(self, image: ArrayLike | Encoding, classes: ClassList) -> Steps[Scores]:
+    def score_steps(
+        self, image: ArrayLike | Encoding, classes: str | ClassList
+    ) -> Steps[Scored]:
+        """`score` as a generator of steps."""
+        classes = ClassList.parse(classes)
         # The words first: a mistake in them shows before the long work.
         rows = yield from self.word_steps(classes)
         if not isinstance(image, Encoding):
@@ -336,7 +225,7 @@ class Segmenter:
                 "The picture was encoded for another method or other settings: encode it again "
                 "with this model."
             )
-        return self.engine.score(image, *rows)
+        return Scored(classes, self.engine.score(image, *rows), self.engine.settings)
 
     def word_steps(self, classes: ClassList) -> Steps[tuple[Tensor, Tensor]]:
         """Encode classes and background words; each is kept, and encoded once a segmenter.
@@ -364,12 +253,6 @@ class Segmenter:
             )
         rows = [self._text_rows[templates, prompt] for prompt in prompts]
         return _stack(rows[: len(classes)], rows[0]), _stack(rows[len(classes) :], rows[0])
-
-
-def _check_thresholds(*thresholds: float | None) -> None:
-    for threshold in thresholds:
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise NapariCliperError(f"A threshold of {threshold} makes no sense: give 0 to 1.")
 
 
 def _background(preset: Preset, classes: ClassList) -> tuple[str, ...]:

@@ -1,12 +1,17 @@
 """Scores and thresholds become label maps (METHOD step 7)."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from napari_cliper.cliper.coarse import resize_maps
-from napari_cliper.cliper.settings import Settings
+from napari_cliper.errors import NapariCliperError
+
+# Pixels of all classes that are worked on at a time: few enough to stay in the processor's cache.
+_CHUNK = 500_000
 
 
 def presence(coarse: Tensor, refined: Tensor) -> Tensor:
@@ -17,75 +22,227 @@ def presence(coarse: Tensor, refined: Tensor) -> Tensor:
     return (refined.flatten(1).amax(dim=1) + coarse.flatten(1).amax(dim=1)) / 2
 
 
-def score_map(map_: Tensor, presence_: Tensor, size: tuple[int, int], normalise: bool) -> Tensor:
-    """One class's map in the picture's size, scaled by its presence.
+def resized_rows(maps: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+    """The maps in the picture's size, some rows at a time, so that they need not be in memory.
 
-    Parameters
-    ----------
-    map_ : (gh, gw) float
-    presence_ : () float
-    size : (H, W)
-    normalise : bool
-        Whether to stretch the result to [0, 1].
-
-    Returns
-    -------
-    (H, W) float
-    """
-    resized = resize_maps(map_[None], size)[0]
-    score = resized / (resized.max() + 1e-5) * presence_
-    if normalise:
-        score = score - score.min()
-        score = score / (score.max() + 1e-6)
-    return score
-
-
-def score_maps(
-    maps: Tensor, presence_: Tensor, size: tuple[int, int], normalise: bool
-) -> Iterator[Tensor]:
-    """Each class's `score_map` in turn, so that no more than one need be in memory."""
-    return (
-        score_map(map_, present, size, normalise)
-        for map_, present in zip(maps, presence_, strict=True)
-    )
-
-
-def label_map(
-    maps: Tensor,
-    presence_: Tensor,
-    size: tuple[int, int],
-    settings: Settings,
-    present: Tensor | None = None,
-) -> Tensor:
-    """The class of each pixel.
+    Bilinear, without corner alignment, as two products with matrices: several times faster than
+    the interpolation itself, which is asked for the matrices only.
 
     Parameters
     ----------
     maps : (C, gh, gw) float
-    presence_ : (C,) float
     size : (H, W)
-    settings : Settings
-        Its thresholds; a background threshold of 0 uses (1 - maximum)² as the background's score,
-        and drops no class.
-    present : (C,) bool or None
-        Which classes are known to be in the picture, in place of the presence threshold.
 
-    Returns
-    -------
-    (H, W) int64: 0 background, i + 1 the i-th class
+    Yields
+    ------
+    rows : slice
+    resized : (C, rows, W) float32
     """
-    threshold = settings.background_threshold
-    if present is None:
-        present = (presence_ > settings.presence_threshold) | (threshold == 0)
-    labels = torch.zeros(size, dtype=torch.int64, device=maps.device)
-    best = torch.zeros(size, dtype=maps.dtype, device=maps.device)
-    scores = score_maps(maps, presence_, size, settings.normalise_each_class)
-    for label, (kept, score) in enumerate(zip(present.tolist(), scores, strict=True), start=1):
-        if not kept:
-            continue
-        better = (score > best) & (score >= threshold)
-        labels[better] = label
-        best = torch.where(better, score, best)
-    if threshold == 0:
-        labels[(1 - best) ** 2 >= best] = 0
-    return labels
+    down, across = (
+        _interpolation(*pair, maps.device) for pair in zip(maps.shape[1:], size, strict=True)
+    )
+    wide = maps.float() @ across.T
+    step = max(1, _CHUNK // max(1, len(maps) * size[1]))
+    for start in range(0, size[0], step):
+        rows = slice(start, min(start + step, size[0]))
+        yield rows, down[rows] @ wide
+
+
+def _interpolation(places: int, pixels: int, device: torch.device) -> Tensor:
+    """(pixels, places) float32: what each place contributes to each pixel of a line."""
+    unit = torch.eye(places, device=device)[None]
+    return F.interpolate(unit, pixels, mode="linear", align_corners=False)[0].T.contiguous()
+
+
+def _corners(places: int, pixels: int) -> Tensor:
+    """Of a line's pixels, those that are first or last between two places, (n,) int64."""
+    between = ((torch.arange(pixels) + 0.5) * places / pixels - 0.5).floor()
+    change = torch.ones(pixels + 1, dtype=torch.bool)
+    change[1:-1] = between.diff() != 0
+    return (change[1:] | change[:-1]).nonzero()[:, 0]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What turns scores into labels.
+
+    Attributes
+    ----------
+    presence : float in [0, 1]
+        Classes that are not more present than this are dropped.
+    background : float in [0, 1]
+        Scores below this are background; 0 uses the score (1 - maximum)² instead, and drops no
+        class.
+
+    Raises
+    ------
+    NapariCliperError
+        If a threshold is outside its range.
+    """
+
+    presence: float
+    background: float
+
+    def __post_init__(self) -> None:
+        for threshold in (self.presence, self.background):
+            if not 0 <= threshold <= 1:
+                raise NapariCliperError(f"A threshold of {threshold} makes no sense: give 0 to 1.")
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The best class of each pixel, whatever the background threshold.
+
+    Attributes
+    ----------
+    winner : (H, W) integers
+        i + 1 where the i-th class is best; 0 where no class has a score above 0.
+    best : (H, W) float32
+        Its score.
+    """
+
+    winner: Tensor
+    best: Tensor
+
+    def labels(self, background_threshold: float) -> Tensor:
+        """(H, W) integers: 0 background, i + 1 the i-th class."""
+        background = self.background(background_threshold)
+        below = self.best <= background if background_threshold == 0 else self.best < background
+        return self.winner.masked_fill(below, 0)
+
+    def background(self, threshold: float) -> Tensor:
+        """The background's score: the threshold, or (1 - best)² where it is 0."""
+        return (1 - self.best) ** 2 if threshold == 0 else self.best.new_tensor(threshold)
+
+
+@dataclass(frozen=True, eq=False)
+class Labeller:
+    """Labels the same maps again and again, at other thresholds; what they share is kept.
+
+    Attributes
+    ----------
+    maps : (C, gh, gw) float
+    presence : (C,) float
+    size : (H, W)
+        Of the picture.
+    normalise : bool
+        Whether each class's score is stretched to [0, 1].
+    """
+
+    maps: Tensor
+    presence: Tensor
+    size: tuple[int, int]
+    normalise: bool
+    _last: dict[tuple[bool, ...], Ranking] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def scaled(self) -> Tensor:
+        """Maps that, resized, are the scores: each class's maximum is its presence, or 1.
+
+        Returns
+        -------
+        (C, gh, gw) float32
+        """
+        maps = self.maps.float()
+        low, high = self._extremes
+        factor = self.presence.float() / (high + 1e-5)
+        offset = torch.zeros_like(factor)
+        if self.normalise:
+            ends = torch.stack([low * factor, high * factor])
+            span = ends.amax(dim=0) - ends.amin(dim=0) + 1e-6
+            factor, offset = factor / span, -ends.amin(dim=0) / span
+        return maps * factor[:, None, None] + offset[:, None, None]
+
+    @cached_property
+    def _extremes(self) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest value of each map in the picture's size, (C,) each.
+
+        Between four places the resized map is bilinear, so of the pixels there a corner one is
+        largest: only those are looked at.
+        """
+        down, across = (
+            _interpolation(*pair, self.maps.device)[_corners(*pair)]
+            for pair in zip(self.maps.shape[1:], self.size, strict=True)
+        )
+        corners = (down @ self.maps.float() @ across.T).flatten(1)
+        return corners.amin(dim=1), corners.amax(dim=1)
+
+    def scores(self) -> Tensor:
+        """Each class's score a pixel, (C, H, W) float32."""
+        return torch.cat([chunk for _, chunk in resized_rows(self.scaled, self.size)], dim=1)
+
+    def present(self, thresholds: Thresholds, known: Tensor | None = None) -> Tensor:
+        """Which classes are labelled, (C,) bool: those that are `known`, else the present ones."""
+        if known is not None:
+            return known.to(self.presence.device)
+        return (self.presence > thresholds.presence) | (thresholds.background == 0)
+
+    def labels(self, thresholds: Thresholds, known: Tensor | None = None) -> Tensor:
+        """The class of each pixel.
+
+        Parameters
+        ----------
+        thresholds : Thresholds
+        known : (C,) bool or None
+            Which classes are known to be in the picture, in place of the presence threshold.
+
+        Returns
+        -------
+        (H, W) integers: 0 background, i + 1 the i-th class
+        """
+        return self._ranking(thresholds, known).labels(thresholds.background)
+
+    def uncertainty(self, thresholds: Thresholds, known: Tensor | None = None) -> Tensor:
+        """One minus the margin between the two best scores, the background's among them.
+
+        Returns
+        -------
+        (H, W) float32 in [0, 1]
+        """
+        ranking, present = self._ranking(thresholds, known), self.present(thresholds, known)
+        second = torch.zeros_like(ranking.best)
+        if present.sum() > 1:
+            for rows, chunk in resized_rows(self.scaled[present], self.size):
+                second[rows] = chunk.topk(2, dim=0).values[1].clamp_(min=0)
+        background = ranking.background(thresholds.background)
+        first = torch.maximum(ranking.best, background)
+        second = torch.maximum(second, torch.minimum(ranking.best, background))
+        return (1 - (first - second)).clamp_(0, 1)
+
+    def _ranking(self, thresholds: Thresholds, known: Tensor | None) -> Ranking:
+        """The ranking of the classes that are present; the last one is kept."""
+        present = self.present(thresholds, known)
+        key = tuple(present.tolist())
+        if key not in self._last:
+            self._last.clear()
+            self._last[key] = self._rank(present)
+        return self._last[key]
+
+    def _rank(self, present: Tensor) -> Ranking:
+        # Where no score is above 0 there is no winner.
+        best = self.scaled.new_zeros(self.size)
+        numbers = present.nonzero()[:, 0] + 1
+        numbers = numbers.to(torch.uint8 if len(present) < 256 else torch.int32)
+        winner = numbers.new_zeros(self.size)
+        if len(numbers) == 0:
+            return Ranking(winner, best)
+        for rows, chunk in resized_rows(self.scaled[present], self.size):
+            score, place = chunk.max(dim=0)  # the first of equals
+            best[rows] = score.clamp_(min=0)
+            winner[rows] = numbers[place].masked_fill_(score == 0, 0)
+        return Ranking(winner, best)
+
+
+def refined_in_part(coarse: Tensor, refined: Tensor, refinement: float) -> Tensor:
+    """Something between both maps: `coarse` where the refinement is 0, `refined` where it is 1.
+
+    Parameters
+    ----------
+    coarse : (C, h, w) float
+    refined : (C, gh, gw) float
+    refinement : float in [0, 1]
+    """
+    if refinement in (0, 1):
+        return refined if refinement else coarse
+    resized = F.interpolate(coarse[None], refined.shape[1:], mode="bilinear", align_corners=False)
+    return resized[0].lerp(refined, refinement)

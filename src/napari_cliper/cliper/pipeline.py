@@ -1,7 +1,7 @@
 """CLIPer: encode a picture once, score it often, label at will."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from napari_cliper.cliper.early_layer_fusion import (
     fuse_early_layers,
     resize_features,
 )
+from napari_cliper.cliper.labelling import Labeller, Thresholds
 from napari_cliper.cliper.preprocessing import patch_grid, to_pixels
 from napari_cliper.cliper.settings import Settings
 from napari_cliper.cliper.sliding import SlidingFeatures, Window, encode_crops
@@ -85,6 +86,25 @@ class Scores:
     refined: Tensor
     presence: Tensor
 
+    def labeller(self, settings: Settings, refinement: float = 1) -> Labeller:
+        """What labels the refined maps, or something between these and the coarse ones.
+
+        Parameters
+        ----------
+        settings : Settings
+        refinement : float in [0, 1]
+            0 takes the coarse maps, 1 the refined ones.
+        """
+        maps, presence = self.refined, self.presence
+        if refinement != 1:
+            maps = labelling.refined_in_part(self.coarse, self.refined, refinement)
+            presence = labelling.presence(self.coarse, maps)
+        return Labeller(maps, presence, self.size, settings.normalise_each_class)
+
+    def coarse_labeller(self, settings: Settings) -> Labeller:
+        """What labels the coarse maps."""
+        return self.labeller(settings, refinement=0)
+
 
 @dataclass(frozen=True)
 class Segmentation:
@@ -92,7 +112,7 @@ class Segmentation:
 
     Attributes
     ----------
-    labels, coarse_labels : (H, W) int64
+    labels, coarse_labels : (H, W) integers
         0 background, i + 1 the i-th class; after and before compensation.
     """
 
@@ -231,18 +251,17 @@ class CLIPer:
             Which classes are known to be in the picture: only these are labelled, and their
             presence is not thresholded.
         """
-        given = {
-            "presence_threshold": presence_threshold,
-            "background_threshold": background_threshold,
-        }
-        chosen = {name: value for name, value in given.items() if value is not None}
-        settings = replace(self.settings, **chosen)  # type: ignore[arg-type]
-        coarse_presence = labelling.presence(scores.coarse, scores.coarse)
-        refined, coarse = (
-            labelling.label_map(maps, presence, scores.size, settings, present)
-            for maps, presence in (
-                (scores.refined, scores.presence),
-                (scores.coarse, coarse_presence),
-            )
+        thresholds = self.thresholds(presence_threshold, background_threshold)
+        refined, coarse = scores.labeller(self.settings), scores.coarse_labeller(self.settings)
+        return Segmentation(
+            refined.labels(thresholds, present), coarse.labels(thresholds, present)
         )
-        return Segmentation(refined, coarse)
+
+    def thresholds(
+        self, presence: float | None = None, background: float | None = None
+    ) -> Thresholds:
+        """Thresholds, where None takes the settings'."""
+        return Thresholds(
+            self.settings.presence_threshold if presence is None else presence,
+            self.settings.background_threshold if background is None else background,
+        )

@@ -1,0 +1,200 @@
+"""What is found in one picture, in numpy arrays and a class list's words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_cliper.annotation.class_list import ClassList
+from napari_cliper.cliper import Scores, Settings
+from napari_cliper.cliper.labelling import Labeller, Thresholds
+from napari_cliper.errors import NapariCliperError
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Label maps of one picture and what they mean; each array is made when first asked for.
+
+    Attributes
+    ----------
+    classes : ClassList
+        The C classes asked for.
+    presence : (C,) float32
+        How sure the maps are that each class is in the picture; larger is surer.
+    present : (C,) bool
+        Whether each class is in the picture: as the caller said, or because its presence is above
+        the threshold (which drops no class where the background threshold is 0).
+    """
+
+    classes: ClassList
+    presence: NDArray[np.float32]
+    present: NDArray[np.bool_]
+    _thresholds: Thresholds = field(repr=False)
+    _known: Tensor | None = field(repr=False)
+    _refined: Labeller = field(repr=False)
+    _coarse: Labeller = field(repr=False)
+
+    @cached_property
+    def labels(self) -> NDArray[np.uint16]:
+        """(H, W) uint16: 0 background, else a class's id (i + 1 for the i-th class of a text)."""
+        return self._label(self._refined)
+
+    @cached_property
+    def coarse_labels(self) -> NDArray[np.uint16]:
+        """The same before fine-grained compensation."""
+        return self._label(self._coarse)
+
+    @cached_property
+    def scores(self) -> NDArray[np.float32]:
+        """Each class's refined score a pixel, (C, H, W)."""
+        return _numpy(self._refined.scores())
+
+    @cached_property
+    def uncertainty(self) -> NDArray[np.float32]:
+        """One minus the margin between the two best scores of a pixel, (H, W) in [0, 1].
+
+        The background is one of the classes here, its score the background threshold.
+        """
+        return _numpy(self._refined.uncertainty(self._thresholds, self._known))
+
+    def _label(self, labeller: Labeller) -> NDArray[np.uint16]:
+        ids = np.array([0, *self.classes.ids], np.uint16)
+        labels: NDArray[np.uint16] = ids.take(
+            labeller.labels(self._thresholds, self._known).cpu().numpy()
+        )
+        return labels
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A picture compared with words: labels at any thresholds, without running a model.
+
+    Attributes
+    ----------
+    classes : ClassList
+        The C classes asked for.
+    """
+
+    classes: ClassList
+    _scores: Scores = field(repr=False)
+    _settings: Settings = field(repr=False)
+    _refined: dict[float, Labeller] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def presence(self) -> NDArray[np.float32]:
+        """How sure the maps are that each class is in the picture, (C,); larger is surer."""
+        return _numpy(self._scores.presence)
+
+    @property
+    def coarse_maps(self) -> NDArray[np.float32]:
+        """Each class's map before fine-grained compensation, (C, h, w), patch by patch."""
+        return _numpy(self._scores.coarse)
+
+    @property
+    def refined_maps(self) -> NDArray[np.float32]:
+        """Each class's map after it, (C, gh, gw), place by place of the attention."""
+        return _numpy(self._scores.refined)
+
+    def label(
+        self,
+        presence_threshold: float | None = None,
+        background_threshold: float | None = None,
+        present: str | Sequence[str] | None = None,
+        refinement: float = 1.0,
+    ) -> Result:
+        """Turn scores into label maps.
+
+        Parameters
+        ----------
+        presence_threshold, background_threshold : float in [0, 1], or None for the preset's
+        present : str or sequence of str, or None
+            The classes known to be in the picture: names, as a sequence or separated by
+            semicolons, or "all". These alone are labelled, however low their presence (Table 3).
+        refinement : float in [0, 1]
+            How much of fine-grained compensation goes into the labels: 0 none of it.
+
+        Raises
+        ------
+        NapariCliperError
+            If a number is outside its range, or a name that is known to be in the picture is none
+            of the classes.
+        """
+        thresholds = self._thresholds(presence_threshold, background_threshold)
+        if not 0 <= refinement <= 1:
+            raise NapariCliperError(f"A refinement of {refinement} makes no sense: give 0 to 1.")
+        known = _as_tensor(self.classes.known(present))
+        refined = self._labeller(refinement)
+        return Result(
+            self.classes,
+            _numpy(refined.presence),
+            np.asarray(refined.present(thresholds, known).cpu()),
+            thresholds,
+            known,
+            refined,
+            self._coarse,
+        )
+
+    def present(self, presence_threshold: float | None = None) -> NDArray[np.bool_]:
+        """Which classes' presence is above the threshold, (C,) bool."""
+        above: NDArray[np.bool_] = self.presence > self._thresholds(presence_threshold).presence
+        return above
+
+    def _thresholds(
+        self, presence: float | None = None, background: float | None = None
+    ) -> Thresholds:
+        return Thresholds(
+            self._settings.presence_threshold if presence is None else presence,
+            self._settings.background_threshold if background is None else background,
+        )
+
+    def _labeller(self, refinement: float) -> Labeller:
+        """The labeller of this refinement; the last one is kept."""
+        labeller = self._refined.get(refinement)
+        if labeller is None:
+            labeller = self._scores.labeller(self._settings, refinement)
+            self._refined.clear()
+            self._refined[refinement] = labeller
+        return labeller
+
+    @cached_property
+    def _coarse(self) -> Labeller:
+        return self._scores.coarse_labeller(self._settings)
+
+
+@dataclass(frozen=True, eq=False)
+class Presence:
+    """Which classes are in a picture: multi-label classification (Table 2).
+
+    Attributes
+    ----------
+    classes : ClassList
+        The C classes asked for.
+    presence : (C,) float32
+        How sure the maps are that each class is in the picture; larger is surer.
+    present : (C,) bool
+        Whether it is above the threshold.
+    """
+
+    classes: ClassList
+    presence: NDArray[np.float32]
+    present: NDArray[np.bool_]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes that are in the picture, the surest first."""
+        order = np.argsort(-self.presence, kind="stable")
+        return tuple(self.classes[int(index)].name for index in order if self.present[index])
+
+
+def _as_tensor(known: tuple[bool, ...] | None) -> Tensor | None:
+    return None if known is None else torch.tensor(known)
+
+
+def _numpy(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.float().cpu().numpy()
+    return array
