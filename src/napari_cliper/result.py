@@ -86,6 +86,11 @@ class Scored:
     _refined: dict[float, Labeller] = field(default_factory=dict, init=False, repr=False)
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture, in pixels."""
+        return self._scores.size
+
+    @property
     def presence(self) -> NDArray[np.float32]:
         """How sure the maps are that each class is in the picture, (C,); larger is surer."""
         return _numpy(self._scores.presence)
@@ -124,7 +129,7 @@ class Scored:
             If a number is outside its range, or a name that is known to be in the picture is none
             of the classes.
         """
-        thresholds = self._thresholds(presence_threshold, background_threshold)
+        thresholds = self._chosen(presence_threshold, background_threshold)
         if not 0 <= refinement <= 1:
             raise NapariCliperError(f"A refinement of {refinement} makes no sense: give 0 to 1.")
         known = _as_tensor(self.classes.known(present))
@@ -141,15 +146,19 @@ class Scored:
 
     def present(self, presence_threshold: float | None = None) -> NDArray[np.bool_]:
         """Which classes' presence is above the threshold, (C,) bool."""
-        above: NDArray[np.bool_] = self.presence > self._thresholds(presence_threshold).presence
+        above: NDArray[np.bool_] = self.presence > self._chosen(presence_threshold).presence
         return above
 
-    def _thresholds(
-        self, presence: float | None = None, background: float | None = None
-    ) -> Thresholds:
+    @property
+    def thresholds(self) -> Thresholds:
+        """The preset's thresholds."""
+        return Thresholds(self._settings.presence_threshold, self._settings.background_threshold)
+
+    def _chosen(self, presence: float | None, background: float | None = None) -> Thresholds:
+        usual = self.thresholds
         return Thresholds(
-            self._settings.presence_threshold if presence is None else presence,
-            self._settings.background_threshold if background is None else background,
+            usual.presence if presence is None else presence,
+            usual.background if background is None else background,
         )
 
     def _labeller(self, refinement: float) -> Labeller:

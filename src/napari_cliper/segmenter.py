@@ -78,24 +78,27 @@ class Segmenter:
         """Whether its models could serve where these are asked for."""
         return (self.device, self.precision, self.weights_folder) == (device, precision, folder)
 
-    def encode(self, image: ArrayLike) -> Encoding:
+    def encode(self, image: ArrayLike, inspect: bool = False) -> Encoding:
         """Look at a picture once; `segment` then takes what this returns.
 
         Parameters
         ----------
         image : array
             Whatever `images.to_rgb` takes: (H, W, 3) uint8, or grey, RGBA, 16-bit, float.
+        inspect : bool
+            Whether the attention of every layer and head is kept too, for an `Inspector`. It takes
+            memory; what is segmented is the same.
 
         Raises
         ------
         NapariCliperError
             If this is not a picture that can be segmented.
         """
-        return drain(self.encode_steps(image))
+        return drain(self.encode_steps(image, inspect))
 
-    def encode_steps(self, image: ArrayLike) -> Steps[Encoding]:
+    def encode_steps(self, image: ArrayLike, inspect: bool = False) -> Steps[Encoding]:
         """`encode` as a generator of steps."""
-        return self.engine.encode(to_rgb(image))
+        return self.engine.encode(to_rgb(image), inspect)
 
     def score(self, image: ArrayLike | Encoding, classes: str | ClassList) -> Scored:
         """Compare a picture with words; what this returns gives labels at any thresholds.
@@ -211,9 +214,7 @@ class Segmenter:
         yield Step("Labelling")
         return scored.label(presence_threshold, background_threshold, present)
 
-    def score_steps(
-        self, image: ArrayLike | Encoding, classes: str | ClassList
-    ) -> Steps[Scored]:
+    def score_steps(self, image: ArrayLike | Encoding, classes: str | ClassList) -> Steps[Scored]:
         """`score` as a generator of steps."""
         classes = ClassList.parse(classes)
         # The words first: a mistake in them shows before the long work.

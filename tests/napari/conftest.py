@@ -7,7 +7,7 @@ import pytest
 from napari import Viewer
 from napari.utils.notifications import notification_manager
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtCore import QModelIndex, Qt, QThreadPool
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -19,13 +19,16 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cliper.widgets import SegmentWidget
+from napari_cliper.widgets.class_table import ClassTable, Column
 
 T = TypeVar("T", bound=QWidget)
 
 
 @pytest.fixture
 def viewer(make_napari_viewer: Callable[..., Viewer]) -> Viewer:
-    return make_napari_viewer(show=True)
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1500, 950)
+    return viewer
 
 
 class Dock:
@@ -36,23 +39,26 @@ class Dock:
         _, widget = viewer.window.add_plugin_dock_widget("napari-cliper", "Segment with text")
         assert isinstance(widget, SegmentWidget)
         self.widget = widget
-        self.image = self._part(QComboBox, "image")
-        self.classes = self._part(QPlainTextEdit, "classes")
-        self.preset = self._part(QComboBox, "preset")
-        self.device = self._part(QComboBox, "device")
-        self.method = self._part(QComboBox, "method")
-        self.all_present = self._part(QCheckBox, "all-present")
-        self.download = self._part(QCheckBox, "download")
-        self.terms = self._part(QLabel, "terms")
-        self.attention = self._part(QCheckBox, "attention")
-        self.segment = self._part(QPushButton, "segment")
-        self.cancel = self._part(QPushButton, "cancel")
-        self.progress = self._part(QProgressBar, "progress")
-        self.status = self._part(QLabel, "status")
+        self.image = self.part(QComboBox, "image")
+        self.encoded = self.part(QLabel, "encoded")
+        self.classes = self.part(QPlainTextEdit, "classes")
+        self.table = self.part(ClassTable, "class-table")
+        self.preset = self.part(QComboBox, "preset")
+        self.device = self.part(QComboBox, "device")
+        self.method = self.part(QComboBox, "method")
+        self.all_present = self.part(QCheckBox, "all-present")
+        self.download = self.part(QCheckBox, "download")
+        self.terms = self.part(QLabel, "terms")
+        self.segment = self.part(QPushButton, "segment")
+        self.cancel = self.part(QPushButton, "cancel")
+        self.progress = self.part(QProgressBar, "progress")
+        self.status = self.part(QLabel, "status")
+        self.reset = self.part(QPushButton, "reset")
+        self.inspect = self.part(QPushButton, "inspect")
         self.preset.setCurrentIndex(self.preset.findData("small"))
-        self.device.setCurrentText("cpu")
+        self.device.setCurrentIndex(self.device.findData("cpu"))
 
-    def _part(self, kind: type[T], name: str) -> T:
+    def part(self, kind: type[T], name: str) -> T:
         part = self.widget.findChild(kind, f"cliper-{name}")
         assert part is not None, f"the form has no {name}"
         return part
@@ -77,6 +83,34 @@ class Dock:
 
     def wait(self) -> None:
         self.qtbot.waitUntil(self.segment.isEnabled, timeout=60_000)
+        self.settle()
+
+    def settle(self) -> None:
+        """Let everything that was put off happen."""
+        self.qtbot.wait(400)
+        self.qtbot.waitUntil(lambda: self.widget.idle, timeout=60_000)
+
+    def row(self, name: str) -> int:
+        """The table's row of a class."""
+        rows = range(self.table.classes.rowCount())
+        return next(row for row in rows if self.table.classes.entry(row).name == name)
+
+    def cell(self, name: str, column: Column) -> QModelIndex:
+        return self.table.classes.index(self.row(name), column)
+
+    def click_cell(self, name: str, column: Column, double: bool = False) -> None:
+        """Click on a cell of the table as the mouse does."""
+        self.table.scrollTo(self.cell(name, column))
+        place = self.table.visualRect(self.cell(name, column)).center()
+        port = self.table.viewport()
+        self.qtbot.mouseClick(port, Qt.MouseButton.LeftButton, pos=place)
+        if double:
+            self.qtbot.mouseDClick(port, Qt.MouseButton.LeftButton, pos=place)
+
+    def names(self) -> list[str]:
+        """The classes as the table shows them."""
+        rows = range(self.table.classes.rowCount())
+        return [self.table.classes.entry(row).name for row in rows]
 
     def clear(self) -> None:
         """Remove all layers and let napari draw that: an addition in the same breath ends in a

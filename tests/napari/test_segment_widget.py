@@ -18,7 +18,9 @@ from skimage.data import cat
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets import segmentation
-from napari_cliper.widgets.layers import labels_layer, show, shown_plane
+from napari_cliper.widgets.layers import labels_layer
+from napari_cliper.widgets.masks import show_mask
+from napari_cliper.widgets.planes import shown_plane
 
 CAT = cat()[::2, ::2]
 GREY = CAT.mean(axis=2).astype(np.uint8)
@@ -61,7 +63,7 @@ def test_words_become_two_masks(viewer: Viewer, picture: Image, dock: Any, told:
     assert "cat" in dock.status.text()
 
 
-def test_segment_again_updates_what_nobody_touched(
+def test_segment_again_goes_around_what_was_painted(
     viewer: Viewer, picture: Image, dock: Any
 ) -> None:
     dock.run("cat")
@@ -69,34 +71,34 @@ def test_segment_again_updates_what_nobody_touched(
     refined.name = "mine"
     refined.mode = "paint"
     refined.paint((10, 10), 7)
-    painted = refined.data.copy()
+    painted = refined.data == 7
+    assert painted.any()
+    before = refined.data.copy()
 
-    dock.run("dog")
-    assert coarse in viewer.layers
-    assert list(coarse.features["name"]) == ["background", "dog"]
-    assert np.array_equal(refined.data, painted)
-    assert list(refined.features["name"]) == ["background", "cat"]
-    assert viewer.layers[-1].name == "photo [refined]"
-    assert len(viewer.layers) == 4
-
-    dock.run("cat")
-    assert len(viewer.layers) == 4
-    assert np.array_equal(refined.data, painted)
+    dock.run("cat\ndog")
+    assert list(viewer.layers) == [picture, coarse, refined]
+    assert list(refined.features["name"]) == ["background", "cat", "dog"]
+    assert np.array_equal(refined.data == 7, painted)
+    assert (refined.data != before).any()
+    refined.undo()  # the whole update is one step
+    assert np.array_equal(refined.data, before)
+    refined.undo()
+    assert not (refined.data == 7).any()
 
 
-def test_a_stroke_of_the_mouse_counts(viewer: Viewer, picture: Image, dock: Any) -> None:
+def test_a_stroke_of_the_mouse_stays(viewer: Viewer, picture: Image, dock: Any) -> None:
     dock.run("cat")
     mask = viewer.layers["photo [refined]"]
     viewer.layers.selection = {mask}
     mask.mode, mask.selected_label, mask.brush_size = "paint", 7, 20
-    before = mask.data.copy()
     canvas = viewer.window._qt_viewer.canvas.native
     dock.qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=canvas.rect().center())
     dock.qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=canvas.rect().center())
-    assert (mask.data != before).any()
-    dock.run()
-    assert len(dock.labels("refined")) == 2
-    assert (mask.data == 7).any()
+    painted = mask.data == 7
+    assert painted.any()
+    dock.run("toaster")
+    assert np.array_equal(mask.data == 7, painted)
+    assert len(dock.labels("refined")) == 1
 
 
 def test_ctrl_enter_runs_and_other_keys_type(viewer: Viewer, picture: Image, dock: Any) -> None:
@@ -114,25 +116,14 @@ def test_colours_reach_the_canvas(viewer: Viewer, qtbot: QtBot) -> None:
     plane = shown_plane(viewer, picture)
     for color in [(200, 0, 0), (0, 0, 200)]:
         classes = ClassList(classes=(ClassEntry(id=1, name="cat", color=color),))
-        mask = show(viewer, plane, labels_layer("refined", np.ones((40, 60), np.uint16), classes))
-        mask.opacity = 1
+        item = labels_layer("refined", np.ones((40, 60), np.uint16), classes)
+        mask = show_mask(viewer, plane, item, classes)
+        mask.layer.opacity = 1
         qtbot.wait(100)
         canvas = viewer.screenshot(flash=False)
         middle = canvas[canvas.shape[0] // 2, canvas.shape[1] // 2, :3]
         assert middle.tolist() == list(color)
     assert len(viewer.layers) == 2
-
-
-def test_the_attention_is_shown_when_asked_for(viewer: Viewer, picture: Image, dock: Any) -> None:
-    dock.attention.setChecked(True)
-    dock.run("cat")
-    attention = viewer.layers["photo [attention]"]
-    assert isinstance(attention, Image)
-    assert attention.data.std() > 0
-    np.testing.assert_allclose(
-        attention.data_to_world((-0.5, -0.5)), picture.data_to_world((-0.5, -0.5))
-    )
-    assert dock.image.count() == 1  # it is no picture to segment
 
 
 def test_what_goes_wrong_gets_one_sentence(
@@ -166,9 +157,9 @@ def test_what_goes_wrong_gets_one_sentence(
     viewer.add_image(CAT)
     with subtests.test("a device that is not there"):
         absent = "mps" if torch.cuda.is_available() else "cuda"
-        dock.device.setCurrentText(absent)
+        dock.device.choose(absent)
         goes_wrong(absent)
-        dock.device.setCurrentText("cpu")
+        dock.device.choose("cpu")
     with subtests.test("weights that are not there"):
         dock.preset.setCurrentIndex(dock.preset.findData("huge"))
         goes_wrong("not on this machine")
@@ -199,7 +190,7 @@ def test_what_nobody_foresaw_is_told_too(
         yield from ()
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr(Segmenter, "segment_steps", broken)
+    monkeypatch.setattr(Segmenter, "score_steps", broken)
     dock.run("cat")
     assert len(told) == 1
     assert "CUDA out of memory" in told[0]
@@ -257,8 +248,8 @@ def test_the_window_is_free_while_the_engine_runs(
     threads = []
     real = Segmenter.encode_steps
 
-    def watched(self: Segmenter, image: Any) -> Any:
-        steps = real(self, image)
+    def watched(self: Segmenter, image: Any, inspect: bool = False) -> Any:
+        steps = real(self, image, inspect)
         while True:
             threads.append(threading.current_thread())
             try:

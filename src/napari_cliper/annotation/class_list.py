@@ -59,7 +59,7 @@ def _default_colors() -> list[tuple[int, int, int]]:
     return [(r, g, b) for r, g, b in voc_palette(MAX_CLASSES + 1).tolist()]
 
 
-def _one_sentence(function: Callable[P, T]) -> Callable[P, T]:
+def one_sentence(function: Callable[P, T]) -> Callable[P, T]:
     """Turn pydantic's report into the project's own error, about the first thing that is wrong."""
 
     @functools.wraps(function)
@@ -195,7 +195,7 @@ class ClassList(BaseModel):
         return templates
 
     @classmethod
-    @_one_sentence
+    @one_sentence
     def parse(cls, source: "str | ClassList | Sequence[str]") -> Self:
         """Read what a person typed.
 
@@ -233,7 +233,7 @@ class ClassList(BaseModel):
         return cls(classes=tuple(map(_entry, range(1, len(parts) + 1), parts)))
 
     @classmethod
-    @_one_sentence
+    @one_sentence
     def from_json(cls, text: str | bytes) -> Self:
         """Read what `to_json` wrote.
 

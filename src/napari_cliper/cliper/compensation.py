@@ -40,10 +40,17 @@ class Compensation:
     maps : (n, gh * gw, gh * gw) float
         Prepared by `prepare_maps`.
     grid : (gh, gw)
+    heads : tuple of int
+        How many heads of each layer it was prepared from; empty if not from heads. With "product"
+        fusion the maps are theirs, one after the other.
+    threshold : float in [0, 1] or None
+        What `prepare_map` was given; None if raw maps were taken as they are.
     """
 
     maps: Tensor
     grid: tuple[int, int]
+    heads: tuple[int, ...] = ()
+    threshold: float | None = None
 
     def refine(self, coarse: Tensor) -> Tensor:
         """Refined = A_0 · A_1 · … · coarse (eq. 10), from the right, so no product is formed.
@@ -63,10 +70,18 @@ class Compensation:
 
     def received(self) -> Tensor:
         """How much of all places' attention each place receives, (gh, gw): 1ᵀ · A_0 · A_1 · …."""
-        row = self.maps.new_ones(self.maps.shape[-1])
-        for attention in self.maps:
-            row = row @ attention
-        return row.reshape(self.grid)
+        return _chain(self.maps.new_ones(self.maps.shape[-1]), self.maps).reshape(self.grid)
+
+    def row(self, place: int) -> Tensor:
+        """Where one place's attention goes, (gh * gw,): its row of A_f = A_0 · A_1 · …."""
+        return _chain(self.maps[0, place], self.maps[1:])
+
+
+def _chain(row: Tensor, maps: Tensor) -> Tensor:
+    """A row times A_0 · A_1 · …, from the left, so no product of matrices is formed."""
+    for attention in maps:
+        row = row @ attention
+    return row
 
 
 class Maps(Protocol):
@@ -105,12 +120,21 @@ class HeadMaps:
 
     def __getitem__(self, index: int) -> Tensor:
         """The map of one head, counted through the layers: softmax(q · kᵀ / √d), (P, P) float32."""
+        return _head_map(*self._head(index))
+
+    def row(self, index: int, place: int) -> Tensor:
+        """What one place attends to in one head, (P,) float32; its map is not made."""
+        queries, keys = self._head(index)
+        return _head_map(queries[place, None], keys)[0]
+
+    def _head(self, index: int) -> tuple[Tensor, Tensor]:
+        """Queries and keys of one head, each (P, d)."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"there are {len(self)} heads, and no number {index}")
         index %= len(self)
         for queries, keys in zip(self.queries, self.keys, strict=True):
             if index < len(queries):
-                return _head_map(queries[index], keys[index])
+                return queries[index], keys[index]
             index -= len(queries)
         raise AssertionError
 
@@ -149,7 +173,12 @@ def prepare_map(map_: Tensor, activation_threshold: float) -> Tensor:
     -------
     (P, P) float
     """
-    prepared = map_ / (map_.amax(dim=-2, keepdim=True) + 1e-5)
+    return prepare_rows(map_, map_.amax(dim=-2), activation_threshold)
+
+
+def prepare_rows(rows: Tensor, column_maxima: Tensor, activation_threshold: float) -> Tensor:
+    """The same for some of a map's rows, (r, P), knowing the maxima of its columns, (P,)."""
+    prepared = rows / (column_maxima + 1e-5)
     prepared.masked_fill_(prepared < activation_threshold, 0)
     prepared /= prepared.sum(dim=-1, keepdim=True) + 1e-5
     return prepared
@@ -202,7 +231,8 @@ def prepare(maps: Maps, grid: tuple[int, int], settings: Settings) -> Compensati
             f"from 0 to {len(maps) - 1}."
         )
     threshold = None if settings.variant == "paper" else settings.activation_threshold
-    return Compensation(prepare_maps(maps, threshold, fusion), grid)
+    heads = tuple(map(len, maps.queries)) if isinstance(maps, HeadMaps) else (len(maps),)
+    return Compensation(prepare_maps(maps, threshold, fusion), grid, heads, threshold)
 
 
 def affinity_map(features: Tensor) -> Tensor:
@@ -242,10 +272,14 @@ class AttentionSource(ABC):
         grid : (gh, gw)
         """
 
+    def prepare(self, maps: Maps, grid: tuple[int, int], settings: Settings) -> Compensation:
+        """The operator that the maps of `attention_maps` make."""
+        return prepare(maps, grid, settings)
+
     @torch.no_grad()
     def compensation(self, image: NDArray[np.uint8], settings: Settings) -> Steps[Compensation]:
         """The operator for one (H, W, 3) uint8 picture."""
-        return prepare(*(yield from self.attention_maps(image)), settings)
+        return self.prepare(*(yield from self.attention_maps(image)), settings)
 
 
 @dataclass(frozen=True)
@@ -318,6 +352,6 @@ class FeatureAffinity(AttentionSource):
         features = self.patch_features(image)
         return affinity_map(features), (features.shape[0], features.shape[1])
 
-    def compensation(self, image: NDArray[np.uint8], settings: Settings) -> Steps[Compensation]:
+    def prepare(self, maps: Maps, grid: tuple[int, int], settings: Settings) -> Compensation:
         """The affinity map as it is: its softmax has prepared it."""
-        return Compensation(*(yield from self.attention_maps(image)))
+        return Compensation(maps[0][None], grid)

@@ -78,11 +78,14 @@ class FusedFeatures:
         Ā: the last block's attention between patches, mean over heads.
     block_attention : (heads, h * w, h * w) float32 or None
         The self-attention of the one block that was asked for.
+    layer_attention : tuple of (1 + h * w, 1 + h * w) float16
+        The self-attention of blocks 1 to N-1 if it was asked for, each the mean over heads.
     """
 
     embeddings: Tensor
     attention: Tensor
     block_attention: Tensor | None = None
+    layer_attention: tuple[Tensor, ...] = ()
 
 
 def embed_patches(visual: Any, pixels: Tensor) -> Tensor:
@@ -308,6 +311,7 @@ def fuse_early_layers(
     proxy_features: Tensor | None = None,
     project: bool = True,
     keep_block: int | None = None,
+    keep_layers: bool = False,
 ) -> Steps[FusedFeatures]:
     """Encode one picture by early-layer fusion.
 
@@ -327,6 +331,8 @@ def fuse_early_layers(
         False leaves the embeddings before the projection into the shared space, for training it.
     keep_block : int or None
         The block, counted from 0 and not the last, whose self-attention is returned too.
+    keep_layers : bool
+        Whether the mean over heads of every block's self-attention, but the last's, is too.
 
     Yields
     ------
@@ -344,10 +350,13 @@ def fuse_early_layers(
     outputs: list[Tensor] = []
     summed = torch.zeros(())
     kept = None
+    layer_attention: list[Tensor] = []
     yield Step(IMAGE_STEP, 0, len(blocks))
     for normalised, block_attention, output in run_blocks(visual, embed_patches(visual, pixels)):
         if len(outputs) == keep_block:
             kept = block_attention[:, 1:, 1:].clone()
+        if keep_layers:
+            layer_attention.append(block_attention.mean(dim=0).half())
         summed = summed.add_(block_attention) if outputs else block_attention
         normalised_inputs.append(normalised)
         outputs.append(output)
@@ -374,7 +383,8 @@ def fuse_early_layers(
             finished = _finish_last_block(last, tokens, mixed, settings.whole_last_block)
             embedding = visual.ln_post(finished)[0]
             embeddings.append(embedding @ visual.proj.float() if project else embedding)
-    return FusedFeatures(torch.stack(embeddings), weights.mean(dim=0)[1:, 1:], kept)
+    attention = weights.mean(dim=0)[1:, 1:]
+    return FusedFeatures(torch.stack(embeddings), attention, kept, tuple(layer_attention))
 
 
 def _wanted_layers(count: int, settings: Settings) -> list[int]:

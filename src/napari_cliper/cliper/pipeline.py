@@ -20,6 +20,7 @@ from napari_cliper.cliper.compensation import (
     AttentionSource,
     Compensation,
     CompensationSource,
+    Maps,
     SharedSelfAttention,
     prepare,
 )
@@ -36,6 +37,22 @@ from napari_cliper.cliper.settings import Settings
 from napari_cliper.cliper.sliding import SlidingFeatures, Window, encode_crops
 from napari_cliper.cliper.steps import Step, Steps
 from napari_cliper.cliper.text import TextEncoder, encode_prompts, text_rows
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What looking at a picture's attention needs and segmenting it does not.
+
+    Attributes
+    ----------
+    layers : tuple of (1 + h * w, 1 + h * w) float16
+        Self-attention of the image tower's blocks 1 to N-1, class token first; the mean over heads.
+    maps : Maps or None
+        What the compensation was prepared from, as `Compensation.heads` counts it.
+    """
+
+    layers: tuple[Tensor, ...]
+    maps: Maps | None
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,8 @@ class Encoding:
         What it was made with.
     compensation : Compensation or None
     sliding : SlidingFeatures or None
+    inspection : Inspection or None
+        Kept only if it was asked for.
     """
 
     size: tuple[int, int]
@@ -65,6 +84,7 @@ class Encoding:
     settings: Settings
     compensation: Compensation | None = None
     sliding: SlidingFeatures | None = None
+    inspection: Inspection | None = None
 
 
 @dataclass(frozen=True)
@@ -142,12 +162,14 @@ class CLIPer:
     proxy_model: ProxyModel | None = None
 
     @torch.no_grad()
-    def encode(self, image: NDArray[np.uint8]) -> Steps[Encoding]:
+    def encode(self, image: NDArray[np.uint8], inspect: bool = False) -> Steps[Encoding]:
         """Look at a picture once.
 
         Parameters
         ----------
         image : (H, W, 3) uint8
+        inspect : bool
+            Whether what `inspection` looks at is kept; segmenting needs none of it.
 
         Yields
         ------
@@ -169,7 +191,12 @@ class CLIPer:
         source = self.attention_source if settings.compensate else None
         shared = source if isinstance(source, SharedSelfAttention) else None
         features = yield from fuse_early_layers(
-            encoder, pixels, settings, proxy, keep_block=shared.block if shared else None
+            encoder,
+            pixels,
+            settings,
+            proxy,
+            keep_block=shared.block if shared else None,
+            keep_layers=inspect,
         )
         sliding = None
         if settings.sliding_crop:
@@ -186,12 +213,17 @@ class CLIPer:
                 encode_crop,
             )
         compensation = None
-        if features.block_attention is not None:
-            compensation = prepare(features.block_attention, grid, settings)
+        maps: Maps | None = features.block_attention
+        if maps is not None:
+            compensation = prepare(maps, grid, settings)
         elif isinstance(source, AttentionSource):
-            compensation = yield from source.compensation(image, settings)
+            maps, own_grid = yield from source.attention_maps(image)
+            compensation = source.prepare(maps, own_grid, settings)
         units = F.normalize(features.embeddings[:, 1:], dim=-1)
-        return Encoding(size, grid, units, features.attention, settings, compensation, sliding)
+        inspection = Inspection(features.layer_attention, maps) if inspect else None
+        return Encoding(
+            size, grid, units, features.attention, settings, compensation, sliding, inspection
+        )
 
     def encode_text(self, prompts: Sequence[str], templates: Sequence[str]) -> Steps[Tensor]:
         """Text embeddings, (n, D), each of length 1; see `text.encode_prompts`.
@@ -253,9 +285,7 @@ class CLIPer:
         """
         thresholds = self.thresholds(presence_threshold, background_threshold)
         refined, coarse = scores.labeller(self.settings), scores.coarse_labeller(self.settings)
-        return Segmentation(
-            refined.labels(thresholds, present), coarse.labels(thresholds, present)
-        )
+        return Segmentation(refined.labels(thresholds, present), coarse.labels(thresholds, present))
 
     def thresholds(
         self, presence: float | None = None, background: float | None = None

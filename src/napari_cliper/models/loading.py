@@ -62,11 +62,7 @@ def resolve_device(name: str = "auto") -> torch.device:
     NapariCliperError
         If there is no such device here.
     """
-    present = ["cpu"]
-    if torch.cuda.is_available():
-        present += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        present.append("mps")
+    present = _present_devices()
     if name == "auto":
         name = next((gpu for gpu in ("cuda", "mps") if gpu in present), "cpu")
     if name not in present:
@@ -74,6 +70,29 @@ def resolve_device(name: str = "auto") -> torch.device:
             f"There is no device “{name}” here: choose auto or {', '.join(present)}."
         )
     return torch.device(name)
+
+
+def _present_devices() -> list[str]:
+    present = ["cpu"]
+    if torch.cuda.is_available():
+        present += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        present.append("mps")
+    return present
+
+
+def devices() -> dict[str, str]:
+    """What can be chosen here: torch's name of a device, and what a person reads.
+
+    Asks each GPU for its free memory, which takes a second the first time.
+    """
+    titles = {"auto": "auto", "cpu": "CPU", "mps": "Apple GPU (MPS)"}
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        free, total = (bytes_ / 1e9 for bytes_ in torch.cuda.mem_get_info(index))
+        name = torch.cuda.get_device_name(index)
+        titles[f"cuda:{index}"] = f"{name} ({free:.0f} of {total:.0f} GB free)"
+    present = ["auto", *_present_devices()]
+    return {name: titles[name] for name in present if name in titles}
 
 
 def resolve_precision(name: str) -> torch.dtype:

@@ -26,11 +26,22 @@ PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 FORMAT = 1  # of converted towers; another number makes old ones be converted anew
 
 
+_preferred_cache: str | Path = ""
+
+
+def prefer_cache_folder(folder: str | Path) -> None:
+    """Keep converted weights in this folder, in this process; "" for the usual place."""
+    global _preferred_cache
+    _preferred_cache = folder
+
+
 def cache_folder() -> Path:
-    """Where converted weights are kept; the environment variable NAPARI_CLIPER_CACHE moves it."""
-    return Path(
-        os.environ.get("NAPARI_CLIPER_CACHE") or platformdirs.user_cache_dir("napari-cliper")
-    ).expanduser()
+    """Where converted weights are kept.
+
+    The environment variable NAPARI_CLIPER_CACHE moves it, then `prefer_cache_folder`.
+    """
+    usual = _preferred_cache or platformdirs.user_cache_dir("napari-cliper")
+    return Path(os.environ.get("NAPARI_CLIPER_CACHE") or usual).expanduser()
 
 
 def user_folder(given: str | Path | None = None) -> Path | None:

@@ -1,5 +1,6 @@
 """What napari shows of us."""
 
+from napari_cliper.widgets.inspect_widget import InspectWidget
 from napari_cliper.widgets.segment_widget import SegmentWidget
 
-__all__ = ["SegmentWidget"]
+__all__ = ["InspectWidget", "SegmentWidget"]

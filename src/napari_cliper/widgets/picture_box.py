@@ -8,7 +8,7 @@ from napari.layers import Image
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
-from napari_cliper.widgets.layers import is_ours
+from napari_cliper.widgets.layers import is_result
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -43,7 +43,7 @@ class PictureBox(QComboBox):
         self._layers = [
             layer
             for layer in self._viewer.layers
-            if isinstance(layer, Image) and not is_ours(layer)
+            if isinstance(layer, Image) and not is_result(layer)
         ]
         with QSignalBlocker(self):
             self.clear()

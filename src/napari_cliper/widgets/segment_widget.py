@@ -1,52 +1,44 @@
-"""The dock widget: words in, masks out."""
+"""The dock widget: words in, masks out, and everything an annotator changes about them."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import notification_manager, show_error
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFormLayout,
-    QHBoxLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
-    QSizePolicy,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 from superqt import QCollapsible
 
-from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.models.inventory import describe
-from napari_cliper.models.presets import (
-    AUTO,
-    get_preset,
-    load_methods,
-    load_presets,
-    method_changes,
-)
-from napari_cliper.widgets import warm_up
-from napari_cliper.widgets.class_box import ClassBox
+from napari_cliper.widgets import warm_up, workspace
+from napari_cliper.widgets.adjustment_panel import AdjustmentPanel
+from napari_cliper.widgets.class_panel import ClassPanel
+from napari_cliper.widgets.encoded_mark import EncodedMark
+from napari_cliper.widgets.help_dialog import HelpDialog
+from napari_cliper.widgets.inspect_toggle import InspectToggle
 from napari_cliper.widgets.jobs import Job
-from napari_cliper.widgets.layers import fitting_classes, show, shown_plane
+from napari_cliper.widgets.layers import fitting_classes
+from napari_cliper.widgets.mask_view import MaskView
+from napari_cliper.widgets.model_panel import ModelPanel
+from napari_cliper.widgets.parts import beside, narrow, part, scrolling, tell, wrapped
 from napari_cliper.widgets.picture_box import PictureBox
-from napari_cliper.widgets.segmentation import Model, Request, Segmented, segmentation
+from napari_cliper.widgets.planes import shown_plane
+from napari_cliper.widgets.progress import ProgressBar
+from napari_cliper.widgets.removal_dialog import RemovalDialog
+from napari_cliper.widgets.segmentation import Request, Segmented, segmentation
 
 if TYPE_CHECKING:
     import napari.viewer
 
-    from napari_cliper.cliper.steps import Step
+    from napari_cliper.annotation.class_list import ClassList
+    from napari_cliper.widgets.planes import Plane
 
-FALLBACK = "small"
-DEVICES = ("auto", "cpu", "cuda", "mps")
-
-Part = TypeVar("Part", bound=QWidget)
+NO_PICTURE = "Open a picture first: File ▸ Open, or File ▸ Open Sample ▸ CLIPer."
 
 
 class SegmentWidget(QWidget):
@@ -61,124 +53,92 @@ class SegmentWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
+        self._workspace = workspace.of(napari_viewer)
+        self._masks = MaskView(napari_viewer, self._workspace, self)
         self._job = Job(self)
-        self._job.stepped.connect(self._show_step)
-        self._job.succeeded.connect(self._show_result)
-        self._job.failed.connect(self._show_failure)
-        self._job.ended.connect(self._rest)
-
+        self._agreed: ClassList | None = None  # the class list that the masks follow
+        self._once_more = False  # the words changed while a job ran
         self._make_parts()
         self._lay_out()
-        self._picture.layer_changed.connect(self._offer_classes)
-        self._classes.submitted.connect(self._segment)
-        self._download.toggled.connect(self._show_terms)
-        for box in (self._preset, self._method):
-            box.currentIndexChanged.connect(self._show_terms)
-        self._show_terms()
-        self._start.clicked.connect(self._segment)
-        self._cancel.clicked.connect(self._stop)
-        for event in ("inserted", "removed", "reordered", "renamed"):
-            getattr(napari_viewer.layers.events, event).connect(self.reset_choices)
-        self._offer_classes()
+        self._connect()
+        self._choose_model()
+        self._turn_to_picture()
         self._rest()
         QTimer.singleShot(0, warm_up.start)  # not before the window is drawn
 
     def _make_parts(self) -> None:
-        self._picture = _part(
+        self._picture = part(
             PictureBox(self._viewer), "image", "The picture to segment; of a stack, the plane shown"
         )
-        self._classes = _part(
-            ClassBox(),
-            "classes",
-            "One class a line, or separated by semicolons: name, or name = synonym, synonym."
-            " What follows # is a comment.",
+        self._encoded = part(
+            EncodedMark(self._viewer, self._picture, self._workspace), "encoded", ""
         )
-        self._preset = _part(
-            QComboBox(), "preset", "The models; “auto” takes the best whose weights are here"
-        )
-        self._preset.addItem(AUTO, AUTO)
-        for row, (name, preset) in enumerate(load_presets().items(), start=1):
-            self._preset.addItem(f"{name}: {preset.title}", name)
-            self._preset.setItemData(row, preset.summary, Qt.ItemDataRole.ToolTipRole)
-        self._device = _part(
-            QComboBox(), "device", "Where the models run; “auto” takes a GPU if there is one"
-        )
-        self._device.addItems(DEVICES)
-        self._download = _part(
-            QCheckBox("Allow downloads"),
-            "download",
-            "Fetch weights that are not on this machine; they can be gigabytes",
-        )
-        self._terms = _part(QLabel(), "terms", "What a download would fetch, and its licence")
-        self._method = _part(
-            QComboBox(), "method", "Which of the methods that the paper compares; “cliper” is best"
-        )
-        for row, (name, method) in enumerate(load_methods().items()):
-            self._method.addItem(f"{name}: {method.title}", name)
-            self._method.setItemData(row, method.source, Qt.ItemDataRole.ToolTipRole)
-        self._all_present = _part(
-            QCheckBox("All classes are in the picture"),
-            "all-present",
-            "Keep classes however faint they are: you know that they are there",
-        )
-        self._attention = _part(
-            QCheckBox("Add the attention map"), "attention", "Show where the models look, too"
-        )
-        self._start = _part(
+        self._classes = ClassPanel(self._masks.painted_ids, self._usual_words)
+        self._start = part(
             QPushButton("Segment"), "segment", "Segment the picture by these words (Ctrl+Enter)"
         )
-        self._cancel = _part(
+        self._cancel = part(
             QPushButton("Cancel"), "cancel", "Stop before the next step; nothing is added"
         )
-        self._progress = _part(QProgressBar(), "progress", "The step at work")
-        self._status = _part(QLabel(), "status", "What the last run found")
+        self._progress = part(ProgressBar(), "progress", "The step at work")
+        self._status = part(QLabel(), "status", "What the last run found")
+        self._adjustment = AdjustmentPanel()
+        self._model = ModelPanel(self._workspace.preferences)
+        self._inspect = part(
+            InspectToggle(self._viewer),
+            "inspect",
+            "Open or close the dock that shows where a point's attention goes",
+        )
+        self._help = part(QToolButton(), "help", "Shortcuts, and how things work")
+        self._help.setText("?")
 
     def _lay_out(self) -> None:
-        for box in (
-            self._picture,
-            self._preset,
-            self._device,
-            self._method,
-        ):  # long names do not widen the dock
-            box.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
-            box.setMinimumContentsLength(22)
-            box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        for label in (self._status, self._terms):
-            label.setWordWrap(True)
-
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Picture", self._picture)
-        form.addRow(QLabel("Classes, one a line"))
-        form.addRow(self._classes)
-        form.addRow("Preset", self._preset)
-        form.addRow("Device", self._device)
-        form.addRow(self._download)
-        form.addRow(self._terms)
-        form.addRow(self._attention)
-        form.addRow(self._advanced())
-        buttons = QHBoxLayout()
-        buttons.addWidget(self._start)
-        buttons.addWidget(self._cancel)
-        layout = QVBoxLayout(self)
-        layout.addLayout(form)
-        layout.addLayout(buttons)
-        layout.addWidget(self._progress)
-        layout.addWidget(self._status)
-
-    def _advanced(self) -> QCollapsible:
+        narrow(self._picture)
+        wrapped(self._status)
         inside = QWidget()
-        form = QFormLayout(inside)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Method", self._method)
-        form.addRow(self._all_present)
-        advanced = _part(QCollapsible("Advanced"), "advanced", "The method, and what you know")
-        advanced.setDuration(0)
-        advanced.addWidget(inside)
-        return advanced
+        layout = QVBoxLayout(inside)
+        layout.setContentsMargins(6, 6, 6, 6)
+        for row in (
+            beside(QLabel("Picture"), self._picture, self._encoded),
+            self._classes,
+            beside(self._start, self._cancel, self._help),
+            self._progress,
+            self._status,
+            _folded("Adjust", "adjust", self._adjustment, open_=True),
+            _folded("Model", "model", self._model, open_=True),
+            self._inspect,
+        ):
+            if isinstance(row, QWidget):
+                layout.addWidget(row)
+            else:
+                layout.addLayout(row)
+        layout.setStretchFactor(self._classes, 1)
+        scrolling(self, inside)
+
+    def _connect(self) -> None:
+        self._job.stepped.connect(self._progress.step)
+        self._job.succeeded.connect(self._show_result)
+        self._job.failed.connect(self._fail)
+        self._job.ended.connect(self._rest)
+        self._start.clicked.connect(self._segment)
+        self._cancel.clicked.connect(self._stop)
+        self._help.clicked.connect(lambda: HelpDialog(self).show())
+        self._picture.layer_changed.connect(self._turn_to_picture)
+        self._classes.submitted.connect(self._segment)
+        self._classes.changed.connect(self._follow_classes)
+        self._classes.visibility_changed.connect(self._dress)
+        self._classes.chosen.connect(lambda id_: self._masks.select(self._plane_or_none(), id_))
+        self._classes.removal_asked.connect(self._remove_class)
+        self._classes.failed.connect(self._fail)
+        self._adjustment.dragged.connect(lambda: self._adjust(settled=False))
+        self._adjustment.settled.connect(lambda: self._adjust(settled=True))
+        self._model.changed.connect(self._choose_model)
+        self._masks.found.connect(self._classes.show_found)
+        self._masks.label_selected.connect(self._classes.table.choose)
+        self._masks.failed.connect(self._fail)
+        for event in ("inserted", "removed", "reordered", "renamed"):
+            getattr(self._viewer.layers.events, event).connect(self.reset_choices)
+        self._viewer.dims.events.current_step.connect(self._turn_to_plane)
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the pictures that are open now; napari, too, calls this when layers change."""
@@ -191,95 +151,168 @@ class SegmentWidget(QWidget):
             self._job.cancel()
         return bool(super().event(event))
 
-    def _offer_classes(self) -> None:
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs, and no slider's move is on its way to the masks."""
+        return not self._job.running and self._masks.idle
+
+    # The picture
+
+    def _plane(self) -> Plane:
+        """What is to be segmented.
+
+        Raises
+        ------
+        NapariCliperError
+            If no picture is open, or it is not shown as one can segment it.
+        """
+        if self._picture.layer is None:
+            raise NapariCliperError(NO_PICTURE)
+        return shown_plane(self._viewer, self._picture.layer)
+
+    def _plane_or_none(self) -> Plane | None:
+        try:
+            return self._plane()
+        except NapariCliperError:
+            return None
+
+    def _turn_to_picture(self) -> None:
         layer = self._picture.layer
         if layer is not None:
-            self._classes.offer(fitting_classes(layer))
+            self._classes.text.offer(fitting_classes(layer))
+        self._turn_to_plane()
 
-    def _show_terms(self) -> None:
-        """Tell sizes and licences of the weights before any of them is fetched."""
-        name = self._preset.currentData()
-        # “auto” takes what is here already, and otherwise fetches the smallest.
-        name = FALLBACK if name == AUTO else name
-        preset = get_preset(name, [method_changes(self._method.currentData())])
-        total = f"{preset.size_mb / 1000:.1f} GB in all, less what is here already"
-        self._terms.setText(f"{describe(preset.repositories)}\n{total}")
-        self._terms.setVisible(self._download.isChecked())
+    def _turn_to_plane(self, event: Any = None) -> None:
+        self._masks.turn_to(self._plane_or_none())
+
+    # The classes
+
+    def _usual_words(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        preset = self._model.preset
+        return preset.background, preset.templates
+
+    def _follow_classes(self) -> None:
+        """Let the masks follow the class list; words that changed are looked for at once."""
+        before, self._agreed = self._agreed, self._classes.classes
+        self._masks.dress(before, self._agreed, self._classes.hidden)
+        if self._agreed is not None and _asks_anew(before, self._agreed):
+            self._look_again()
+
+    def _dress(self) -> None:
+        self._masks.dress(self._agreed, self._agreed, self._classes.hidden)
+
+    def _look_again(self) -> None:
+        """Segment anew if that costs next to nothing."""
+        plane = self._plane_or_none()
+        if self._job.running:
+            self._once_more = True
+        elif plane is not None and self._encoded.encoded and self._workspace.scene(plane):
+            self._segment()
+
+    def _remove_class(self, id_: int) -> None:
+        """Remove a class, with a question about its pixels if it has any."""
+        try:
+            classes = self._classes.commit()
+        except NapariCliperError as error:
+            self._fail(error)
+            return
+        entry = next((entry for entry in classes if entry.id == id_), None)
+        if entry is None:
+            return
+        pixels, painted = self._masks.pixels(entry)
+        if pixels:
+            dialog = RemovalDialog(entry, classes, pixels, painted, self)
+            if not dialog.exec():
+                return
+            self._masks.replace(entry, dialog.answer)
+        self._classes.remove(id_)
+
+    # The models
+
+    def _choose_model(self) -> None:
+        self._workspace.choose(self._model.model)
+        self._workspace.download = self._model.download
+        self._adjustment.set_defaults(*self._model.thresholds)
+
+    # The run
 
     def _segment(self) -> None:
         if self._job.running:
             return
+        self._once_more = False
         try:
-            layer = self._picture.layer
-            if layer is None:
-                raise NapariCliperError(
-                    "Open a picture first: File ▸ Open, or File ▸ Open Sample ▸ CLIPer."
-                )
-            classes = ClassList.parse(self._classes.toPlainText())
-            plane = shown_plane(self._viewer, layer)
+            plane = self._plane()
+            request = Request(
+                plane,
+                self._commit(),
+                self._model.model,
+                self._adjustment.adjustment,
+                self._model.download,
+            )
         except NapariCliperError as error:
-            self._show_failure(error)
+            self._fail(error)
             return
         self._start.setEnabled(False)
         self._cancel.setEnabled(True)
         self._status.clear()
-        self._show_progress("Loading the libraries")
-        model = Model(
-            self._preset.currentData(), self._device.currentText(), self._method.currentData()
-        )
-        request = Request(
-            plane,
-            classes,
-            model,
-            download=self._download.isChecked(),
-            with_attention=self._attention.isChecked(),
-            all_present=self._all_present.isChecked(),
-        )
+        self._progress.begin("Loading the libraries")
         self._job.start(segmentation(request))
+
+    def _commit(self) -> ClassList:
+        """The classes as they are typed; taking them over starts no run of its own."""
+        self._classes.changed.disconnect(self._follow_classes)
+        try:
+            classes = self._classes.commit()
+        finally:
+            self._classes.changed.connect(self._follow_classes)
+        self._masks.dress(self._agreed, classes, self._classes.hidden)
+        self._agreed = classes
+        return classes
 
     def _stop(self) -> None:
         self._job.cancel()
+        self._once_more = False
         self._cancel.setEnabled(False)
-        self._show_progress("Cancelling…")
+        self._progress.say("Cancelling…")
         self._status.setText("Cancelled: nothing is added.")
 
-    def _show_step(self, step: Step) -> None:
-        """Show a new step at once, and its parts now and then: drawing takes the engine's time."""
-        news = step.name != self._progress.format()
-        if news or time.monotonic() - self._shown_at > 0.25:
-            self._show_progress(step.name, step.done, step.total)
-
-    def _show_progress(self, text: str, done: int = 0, total: int = 1) -> None:
-        self._shown_at = time.monotonic()
-        # Each of these would draw at once, and beside a canvas that means the whole window.
-        self._progress.setUpdatesEnabled(False)
-        self._progress.setRange(0, total)
-        self._progress.setValue(done)
-        self._progress.setFormat(text)
-        self._progress.setUpdatesEnabled(True)
-
     def _show_result(self, segmented: Segmented) -> None:
-        for item in segmented.layers:
-            show(self._viewer, segmented.plane, item)
+        self._masks.show(segmented, self._classes.hidden)
         self._status.setText(segmented.summary)
+        thresholds = segmented.scene.scored.thresholds
+        self._adjustment.set_defaults(thresholds.presence, thresholds.background)
 
-    def _show_failure(self, error: Exception) -> None:
-        if isinstance(error, NapariCliperError):
-            self._status.setText(str(error))
-            show_error(str(error))
-        else:
-            self._status.setText("Something went wrong: see the notification.")
-            notification_manager.receive_error(type(error), error, error.__traceback__)
+    def _adjust(self, settled: bool) -> None:
+        plane = self._plane_or_none()
+        if plane is not None:
+            self._masks.adjust(plane, self._adjustment.adjustment, settled)
+
+    def _fail(self, error: Exception) -> None:
+        self._status.setText(tell(error))
 
     def _rest(self) -> None:
         """Wait for someone to press Segment."""
         self._start.setEnabled(True)
         self._cancel.setEnabled(False)
-        self._show_progress("")
+        self._progress.rest()
+        self._encoded.look()
+        if self._once_more:
+            self._segment()
 
 
-def _part(part: Part, name: str, help_text: str) -> Part:
-    """Give a part of the form its object name and its tooltip."""
-    part.setObjectName(f"cliper-{name}")
-    part.setToolTip(help_text)
-    return part
+def _asks_anew(before: ClassList | None, after: ClassList) -> bool:
+    """Whether a list asks something else of a picture than the one before: not its colours."""
+    return before is None or any(
+        getattr(before, name) != getattr(after, name)
+        for name in ("prompts", "ids", "background", "templates")
+    )
+
+
+def _folded(title: str, name: str, inside: QWidget, open_: bool) -> QCollapsible:
+    """A part of the form that can be folded away."""
+    fold = part(QCollapsible(title), name, "")
+    fold.setDuration(0)
+    fold.addWidget(inside)
+    if open_:
+        fold.expand(animate=False)
+    return fold

@@ -1,22 +1,28 @@
-"""What happens when someone presses Segment: a generator of steps for the worker."""
+"""The work behind the docks, as generators of steps for the worker: no Qt, no layers."""
 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.schema import CLIPER
 from napari_cliper.widgets import warm_up
-from napari_cliper.widgets.layers import Plane, ResultLayer, digest, result_layers
+from napari_cliper.widgets.planes import Plane, digest
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_cliper.annotation.class_list import ClassList
     from napari_cliper.cliper.steps import Steps
-    from napari_cliper.segmenter import Encoding, Result, Segmenter
+    from napari_cliper.result import Result, Scored
+    from napari_cliper.segmenter import Encoding, Segmenter
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,30 @@ class Model:
     preset: str
     device: str = "auto"
     method: str = CLIPER
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """What can be changed without running a model.
+
+    Attributes
+    ----------
+    presence, background : float in [0, 1], or None for the preset's threshold
+    refinement : float in [0, 1]
+    all_present : bool
+        Whether all classes are known to be in the picture.
+    """
+
+    presence: float | None = None
+    background: float | None = None
+    refinement: float = 1.0
+    all_present: bool = False
+
+    def label(self, scored: Scored) -> Result:
+        """The label maps that scores give."""
+        present = "all" if self.all_present else None
+        return scored.label(self.presence, self.background, present, self.refinement)
 
 
 @dataclass(frozen=True)
@@ -37,45 +67,106 @@ class Request:
     plane : Plane
     classes : ClassList
     model : Model
+    adjustment : Adjustment
     download : bool
         Whether weights that are not on this machine may be fetched.
-    with_attention : bool
-        Whether the attention map is wanted too.
-    all_present : bool
-        Whether all classes are known to be in the picture.
     """
 
     plane: Plane
     classes: ClassList
     model: Model
+    adjustment: Adjustment = Adjustment()
     download: bool = False
-    with_attention: bool = False
-    all_present: bool = False
 
 
-# What took long and may be wanted again, for all docks of the process. One of each, since they may
-# be gigabytes.
-_segmenters: dict[Model, Segmenter] = {}
-_encodings: dict[tuple[Model, str], Encoding] = {}  # by model and pixels
-_turn = threading.Lock()  # docks take turns: a model runs for one of them at a time
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A picture that was compared with words: all that sliders and inspection go on from.
+
+    Attributes
+    ----------
+    plane : Plane
+    digest : str
+        Of the pixels that were encoded.
+    model : Model
+    scored : Scored
+    adjustment : Adjustment
+        With which it is shown.
+    """
+
+    plane: Plane
+    digest: str
+    model: Model
+    scored: Scored
+    adjustment: Adjustment
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segmented:
     """What a segmentation brings to the window.
 
     Attributes
     ----------
-    plane : Plane
-    layers : list of ResultLayer
-        From bottom to top.
+    scene : Scene
+    result : Result
+        Its label maps are made.
     summary : str
         What was found by which model, in a line or two.
     """
 
-    plane: Plane
-    layers: list[ResultLayer]
+    scene: Scene
+    result: Result
     summary: str
+
+
+class Encodings:
+    """Encoded pictures, the last used ones, as many as fit into a number of bytes.
+
+    Attributes
+    ----------
+    limit : float
+        Bytes; the newest is kept however large it is.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._kept: OrderedDict[tuple[Model, str], Encoding] = OrderedDict()
+
+    def __contains__(self, key: tuple[Model, str]) -> bool:
+        return key in self._kept
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: tuple[Model, str], inspect: bool = False) -> Encoding | None:
+        """What is kept of a model and pixels; with `inspect`, only what can be looked into."""
+        encoding = self._kept.get(key)
+        if encoding is None or (inspect and encoding.inspection is None):
+            return None
+        self._kept.move_to_end(key)
+        return encoding
+
+    def keep(self, key: tuple[Model, str], encoding: Encoding) -> None:
+        """Keep one more, and let go of those that were not used for longest."""
+        self._kept[key] = encoding
+        self._kept.move_to_end(key)
+        while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > self.limit:
+            self._kept.popitem(last=False)
+
+    def clear(self) -> None:
+        """Let go of all."""
+        self._kept.clear()
+
+
+def _bytes(encoding: Encoding) -> int:
+    return getattr(encoding, "nbytes", 0)
+
+
+# What took long and may be wanted again, for all docks of the process. One model only, since it may
+# be gigabytes.
+_segmenters: dict[Model, Segmenter] = {}
+encodings = Encodings(limit=4e9)
+_turn = threading.Lock()  # docks take turns: a model runs for one of them at a time
 
 
 def segmentation(request: Request) -> Steps[Segmented]:
@@ -86,6 +177,27 @@ def segmentation(request: Request) -> Steps[Segmented]:
     NapariCliperError
         If weights or device are not there, the picture cannot be read or a word is too long.
     """
+    return _in_turn(_segment(request))
+
+
+def encoding_of(plane: Plane, model: Model, download: bool = False) -> Steps[Encoding]:
+    """Load the models if need be, then encode a picture so that it can be looked into.
+
+    Raises
+    ------
+    NapariCliperError
+        As of `segmentation`.
+    """
+    return _in_turn(_encode_to_inspect(plane, model, download))
+
+
+def is_encoded(plane: Plane, model: Model) -> bool:
+    """Whether these pixels need not be encoded again. Reads the plane: not for the GUI thread."""
+    return (model, digest(plane.pixels())) in encodings
+
+
+def _in_turn(steps: Steps[T]) -> Steps[T]:
+    """Run steps when it is our turn, with everything imported."""
     warm_up.wait()
     try:
         from napari_cliper.cliper.steps import Step
@@ -98,28 +210,44 @@ def segmentation(request: Request) -> Steps[Segmented]:
     while not _turn.acquire(timeout=0.2):
         yield Step("Waiting for another window")
     try:
-        return (yield from _segment(request))
+        return (yield from steps)
     finally:  # a job that is cancelled is closed, see `jobs`
         _turn.release()
 
 
 def _segment(request: Request) -> Steps[Segmented]:
-    model = yield from _segmenter(request.model, request.download)
+    from napari_cliper.cliper.steps import Step
+
+    segmenter = yield from _segmenter(request.model, request.download)
     classes = request.classes
-    yield from model.word_steps(classes)  # a mistake in the words shows before the long work
+    yield from segmenter.word_steps(classes)  # a mistake in the words shows before the long work
     pixels = request.plane.pixels()
-    key = (request.model, digest(pixels))
-    if key not in _encodings:
-        _encodings.clear()
-        _encodings[key] = yield from model.encode_steps(pixels)
-    encoding = _encodings[key]
-    present = "all" if request.all_present else None
-    result = yield from model.segment_steps(encoding, classes, present=present)
-    attention = model.attention(encoding) if request.with_attention else None
-    summary = f"{model.preset_name} on {model.device}: {_found(result)}."
-    if model.note is not None:
-        summary += f"\n{model.note}"
-    return Segmented(request.plane, result_layers(result, attention), summary)
+    encoding = yield from _encode(segmenter, request.model, pixels)
+    scored = yield from segmenter.score_steps(encoding, classes)
+    yield Step("Labelling")
+    result = request.adjustment.label(scored)
+    summary = f"{segmenter.preset_name} on {segmenter.device}: {found(result)}."
+    if segmenter.note is not None:
+        summary += f"\n{segmenter.note}"
+    _ = result.labels, result.coarse_labels  # made here, not in the window
+    scene = Scene(request.plane, digest(pixels), request.model, scored, request.adjustment)
+    return Segmented(scene, result, summary)
+
+
+def _encode_to_inspect(plane: Plane, model: Model, download: bool) -> Steps[Encoding]:
+    segmenter = yield from _segmenter(model, download)
+    return (yield from _encode(segmenter, model, plane.pixels(), inspect=True))
+
+
+def _encode(
+    segmenter: Segmenter, model: Model, pixels: NDArray[np.uint8], inspect: bool = False
+) -> Steps[Encoding]:
+    key = (model, digest(pixels))
+    encoding = encodings.get(key, inspect)
+    if encoding is None:
+        encoding = yield from segmenter.encode_steps(pixels, inspect=inspect)
+        encodings.keep(key, encoding)
+    return encoding
 
 
 def _segmenter(model: Model, download: bool) -> Steps[Segmenter]:
@@ -132,12 +260,12 @@ def _segmenter(model: Model, download: bool) -> Steps[Segmenter]:
         before = _segmenters[known[model]] if model in known else None
         if before is None:
             _segmenters.clear()
-            _encodings.clear()
+            encodings.clear()
         loaded = yield from load_steps(
             model.preset,
             model.device,
             download=download,
-            choices=Choices(method=model.method),
+            choices=Choices(method=model.method, precision=model.precision),
             before=before,
         )
         _segmenters.clear()
@@ -145,11 +273,11 @@ def _segmenter(model: Model, download: bool) -> Steps[Segmenter]:
     return _segmenters[model]
 
 
-def _found(result: Result) -> str:
+def found(result: Result) -> str:
     """Name the share of each class, the largest first."""
     counts = np.bincount(result.labels.ravel(), minlength=max(result.classes.ids) + 1)
     shares = {entry.name: counts[entry.id] / result.labels.size for entry in result.classes}
-    found = sorted((name for name in shares if shares[name]), key=lambda name: -shares[name])
-    if not found:
+    names = sorted((name for name in shares if shares[name]), key=lambda name: -shares[name])
+    if not names:
         return "none of these classes found"
-    return ", ".join(f"{name} {shares[name]:.0%}" for name in found)
+    return ", ".join(f"{name} {shares[name]:.0%}" for name in names)

@@ -1,0 +1,296 @@
+"""Which pixels of a label map a person painted, so that the program leaves them alone.
+
+The map is someone else's (a Labels layer's): strokes are told, undo and redo are not. They are
+recognised by the values they bring back, step by step as the map's own history would. Where two
+explanations fit, the one that protects more counts; what has none is taken for painted.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_STEPS = 100  # as many as a Labels layer can undo
+
+LabelMap: TypeAlias = NDArray[np.integer[Any]]
+Indices: TypeAlias = NDArray[np.integer[Any]]
+Mask: TypeAlias = NDArray[np.bool_]
+Change: TypeAlias = tuple[Indices, LabelMap, LabelMap | int]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Step:
+    """One entry of the map's history: all arrays are (n,), of the pixels with these indices.
+
+    Indices are flat, ascending and different. Values before and after differ somewhere.
+    """
+
+    indices: Indices
+    before: LabelMap
+    after: LabelMap
+    mask_before: Mask
+    mask_after: Mask
+
+
+class Painted:
+    """The pixels of one label map that a person painted.
+
+    Parameters
+    ----------
+    data : (H, W) int
+        The map; nothing in it is painted yet.
+
+    Attributes
+    ----------
+    mask : (H, W) bool
+        True where a person painted.
+    seen : (H, W) int
+        The map when it was last looked at.
+
+    Notes
+    -----
+    Every method that gets the map raises ValueError if it has not the shape it had in the
+    beginning. Its integer type may change.
+    """
+
+    def __init__(self, data: LabelMap) -> None:
+        self.mask: Mask = np.zeros(data.shape, bool)
+        self.seen = _copy(data)
+        self._done: deque[_Step] = deque(maxlen=MAX_STEPS)
+        self._undone: deque[_Step] = deque(maxlen=MAX_STEPS)
+        # Changes since the last step that nobody told of: not in the map's history, but they may
+        # be a stroke under way, which is told or taken back as a whole later.
+        self._untold: deque[_Step] = deque(maxlen=MAX_STEPS)
+        self._released = np.zeros_like(self.mask)
+
+    def stroke(self, changes: Sequence[Change], data: LabelMap) -> None:
+        """A person painted: one step that can be undone.
+
+        Parameters
+        ----------
+        changes : sequence of (indices, before, after)
+            At least one, in the order they were painted: flat indices (n,), the values there
+            before (n,) and after (n,) or one for all. Pixels may occur repeatedly.
+        data : (H, W) int
+            The map, with the stroke or still without it: only the other pixels are read. They
+            tell what was undone or redone before this stroke.
+        """
+        self._check(data)
+        indices, before, after = _net(changes)
+        now = _copy(data)
+        now.reshape(-1)[indices] = before
+        self.look(now)
+        now.reshape(-1)[indices] = after
+        self._record(self._step(indices, now, by_person=True))
+        self.seen = now
+
+    def updated(self, data: LabelMap) -> None:
+        """The program changed the map: one step that can be undone, if it changed anything.
+
+        Parameters
+        ----------
+        data : (H, W) int
+            The map with the change. `look` at it before changing it.
+        """
+        self._check(data)
+        indices = np.flatnonzero(data != self.seen)
+        if indices.size:
+            self._record(self._step(indices, data, by_person=False))
+            self.seen = _copy(data)
+
+    def previewed(self, data: LabelMap) -> None:
+        """The program changed the map, but that is no step in its history.
+
+        To make it one, change the map back to what it was, tell so by this method as well, then
+        change it again and call `updated`.
+
+        Parameters
+        ----------
+        data : (H, W) int
+            The map with the change. `look` at it before changing it.
+        """
+        self._check(data)
+        self.seen = _copy(data)
+
+    def look(self, data: LabelMap) -> None:
+        """Notice what was changed without a word: undone, redone, or by someone else.
+
+        One comparison of arrays if nothing was.
+
+        Parameters
+        ----------
+        data : (H, W) int
+            The map.
+        """
+        self._check(data)
+        different = (data != self.seen).reshape(-1)
+        if not different.any():
+            return
+        while self._retrace(data.reshape(-1), different):
+            pass
+        if different.any():
+            self._untold.append(self._step(np.flatnonzero(different), data, by_person=True))
+        self.seen = _copy(data)
+
+    def open_to(self, proposal: LabelMap, data: LabelMap) -> NDArray[np.intp]:
+        """Where the program has something new to write and may.
+
+        Parameters
+        ----------
+        proposal : (H, W) int
+            What the program would write.
+        data : (H, W) int
+            The map. `look` at it before.
+
+        Returns
+        -------
+        (n,) intp array
+            Flat indices, ascending.
+        """
+        self._check(data)
+        self._check(proposal)
+        return np.flatnonzero((proposal != data) & ~self.mask)
+
+    def release(self, where: Mask) -> None:
+        """Pixels are the program's again; if its next step changes them, undoing it restores both.
+
+        Parameters
+        ----------
+        where : (H, W) bool
+        """
+        self._check(where)
+        self._released |= self.mask & where
+        self.mask &= ~where
+
+    def ids(self, data: LabelMap) -> frozenset[int]:
+        """The values that painted pixels hold, 0 too where a person erased."""
+        self._check(data)
+        return frozenset(np.unique(data[self.mask]).tolist())
+
+    def count(self) -> int:
+        """How many pixels are painted."""
+        return int(np.count_nonzero(self.mask))
+
+    def _check(self, array: NDArray[Any]) -> None:
+        if array.shape != self.mask.shape:
+            raise ValueError(f"a map of {array.shape}, where one of {self.mask.shape} is followed")
+
+    def _step(self, indices: Indices, data: LabelMap, by_person: bool) -> _Step:
+        """The step from `seen` to `data`; takes it as far as the mask is concerned."""
+        mask = self.mask.reshape(-1)
+        mask_before = mask_after = mask[indices]
+        if by_person:
+            mask_after = np.broadcast_to(np.True_, indices.shape)
+            mask[indices] = True
+        else:
+            mask_before = mask_before | self._released.reshape(-1)[indices]
+        if data.size <= np.iinfo(np.int32).max:
+            indices = indices.astype(np.int32)
+        before, after = self.seen.reshape(-1)[indices], data.reshape(-1)[indices]
+        return _Step(indices, before, after, mask_before, mask_after)
+
+    def _record(self, step: _Step) -> None:
+        """As the map's history does, which forgets what was undone."""
+        self._undone.clear()
+        self._settle()
+        if (step.before != step.after).any():  # else its undoing cannot be seen either
+            self._done.append(step)
+
+    def _settle(self) -> None:
+        """What was pending belongs to the past of the latest step."""
+        self._untold.clear()
+        self._released[:] = False
+
+    def _retrace(self, data: LabelMap, different: Mask) -> bool:
+        """Go back or forth as many steps as explain most of the pixels that are different.
+
+        Takes them out of `different`; False if no step explains any. Both arrays are flat.
+        """
+        left, count, source, mask = int(np.count_nonzero(different)), 0, self._undone, self.mask
+        for steps in (self._undone, self._untold, self._done):
+            enough = count if left == 0 else None  # steps to explain all of them
+            writes = (
+                (step.indices, step.after if steps is self._undone else step.before)
+                for step in islice(reversed(steps), enough)
+            )
+            fit = _fit(writes, data, different)
+            there = self._mask_after(steps, fit[1])
+            if fit[0] < left or (fit[0] == left and there.sum() > mask.sum()):
+                (left, count), source, mask = fit, steps, there
+        self.mask[:] = mask
+        for _ in range(count):
+            step = source.pop()
+            different[step.indices] = False
+            if source is not self._untold:
+                (self._done if source is self._undone else self._undone).append(step)
+                self._settle()
+        return count > 0
+
+    def _mask_after(self, source: deque[_Step], count: int) -> Mask:
+        """The mask if the last steps of `source` were taken."""
+        mask = self.mask.copy()
+        for step in islice(reversed(source), count):
+            mask_there = step.mask_after if source is self._undone else step.mask_before
+            mask.reshape(-1)[step.indices] = mask_there
+        return mask
+
+
+def _fit(
+    writes: Iterable[tuple[Indices, LabelMap]], data: LabelMap, different: Mask
+) -> tuple[int, int]:
+    """How many of the writes, one upon the other, were made to the map, if any.
+
+    Parameters
+    ----------
+    writes : iterable of (indices, values)
+        (n,) each.
+    data : (H * W,) int
+        The map as it is now.
+    different : (H * W,) bool
+        Where that is not what it was before.
+
+    Returns
+    -------
+    different : int
+        How many pixels would still be different.
+    count : int
+        The fewest writes that leave so few, among those where the map has the values of all
+        pixels that were written.
+    """
+    different = different.copy()
+    written = np.zeros_like(different)
+    left = int(np.count_nonzero(different))
+    wrong = 0  # of those left, how many are written
+    best = (left, 0)
+    for count, (indices, values) in enumerate(writes, 1):
+        was = different[indices]
+        now = values != data[indices]
+        gain = int(np.count_nonzero(now))
+        wrong += gain - int(np.count_nonzero(was & written[indices]))
+        left += gain - int(np.count_nonzero(was))
+        different[indices] = now
+        written[indices] = True
+        if not wrong:
+            best = min(best, (left, count))
+        if not left:
+            break
+    return best
+
+
+def _net(changes: Sequence[Change]) -> tuple[Indices, LabelMap, LabelMap]:
+    """Of each pixel that changed, its index, its first value and its last: (n,) each."""
+    indices = np.concatenate([where for where, _, _ in changes])
+    before = np.concatenate([values for _, values, _ in changes])
+    after = np.concatenate([np.broadcast_to(values, where.shape) for where, _, values in changes])
+    unique, first = np.unique(indices, return_index=True)
+    _, last = np.unique(indices[::-1], return_index=True)
+    return unique, before[first], after[::-1][last]
+
+
+def _copy(data: LabelMap) -> LabelMap:
+    """A copy whose flat view is a view, whatever the order of `data` in memory."""
+    return np.array(data, order="C")

@@ -1,0 +1,178 @@
+"""Between what was found and the masks that show it: results, sliders, names, colours, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+from superqt.utils import QSignalDebouncer
+
+from napari_cliper.annotation import class_edits
+from napari_cliper.widgets import masks
+from napari_cliper.widgets.class_table import Found
+from napari_cliper.widgets.latest import Latest
+from napari_cliper.widgets.layers import find, labels_layer
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_cliper.annotation.class_list import ClassEntry, ClassList
+    from napari_cliper.result import Result
+    from napari_cliper.widgets.masks import Mask
+    from napari_cliper.widgets.planes import Plane
+    from napari_cliper.widgets.segmentation import Adjustment, Scene, Segmented
+    from napari_cliper.widgets.workspace import Workspace
+
+COUNT_PAUSE = 150  # milliseconds after a stroke until pixels are counted
+
+
+class MaskView(QObject):
+    """Writes into the masks of one viewer, never where a person painted."""
+
+    found = Signal(dict)  # id → Found, of the plane that was last asked for
+    label_selected = Signal(int)  # in one of our layers
+    failed = Signal(object)
+
+    def __init__(self, viewer: Viewer, workspace: Workspace, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer, self._workspace = viewer, workspace
+        self._plane: Plane | None = None
+        self._result: Result | None = None
+        self._latest = Latest(self)
+        self._latest.failed.connect(self.failed)
+        self._count = QSignalDebouncer(parent=self)
+        self._count.setTimeout(COUNT_PAUSE)
+        self._count.triggered.connect(self._tell_found)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no slider's move is still on its way to the masks."""
+        return self._latest.idle
+
+    def turn_to(self, plane: Plane | None) -> None:
+        """Tell of this plane from now on."""
+        if self._plane is None or plane is None or self._plane.key != plane.key:
+            self._result = None
+        self._plane = plane
+        self._tell_found()
+
+    def show(self, segmented: Segmented, hidden: Collection[int]) -> None:
+        """Show what was found; it is written around what is painted."""
+        scene, result = segmented.scene, segmented.result
+        self._latest.forget()  # what an older slider's move would bring
+        self._workspace.keep(scene)
+        self._plane, self._result = scene.plane, result
+        for role, labels in (("coarse", result.coarse_labels), ("refined", result.labels)):
+            item = labels_layer(role, labels, result.classes, hidden)
+            mask = masks.show_mask(self._viewer, scene.plane, item, result.classes)
+            self._listen(mask)
+        self._tell_found()
+
+    def adjust(self, plane: Plane, adjustment: Adjustment, settled: bool) -> None:
+        """Label the kept scores anew, as a preview while a slider is dragged."""
+        scene = self._workspace.scene(plane)
+        if scene is None:
+            return
+        if settled:
+            self._workspace.keep(replace(scene, adjustment=adjustment))
+
+        def label() -> Result:
+            result = adjustment.label(scene.scored)
+            _ = result.labels, settled and result.coarse_labels  # made here, not in the window
+            return result
+
+        self._latest.ask(label, lambda result: self._show_adjusted(scene, result, settled))
+
+    def _show_adjusted(self, scene: Scene, result: Result, settled: bool) -> None:
+        maps = {"refined": lambda: result.labels, "coarse": lambda: result.coarse_labels}
+        for role, labels in maps.items() if settled else [("refined", maps["refined"])]:
+            mask = self.mask(scene.plane, role)
+            if mask is not None and mask.layer.data.shape == result.labels.shape:
+                (mask.propose if settled else mask.preview)(labels())
+        if self._plane is not None and self._plane.key == scene.plane.key:
+            self._result = result
+            self._tell_found()
+
+    def mask(self, plane: Plane, role: str = "refined") -> Mask | None:
+        """The mask that shows this of a plane, if it is there."""
+        return masks.of(find(self._viewer, plane, role))
+
+    def select(self, plane: Plane | None, id_: int) -> None:
+        """Choose the label to paint with, in our active layer or else in the refined mask."""
+        mask = masks.of(self._viewer.layers.selection.active)
+        if mask is None and plane is not None:
+            mask = self.mask(plane)
+        if mask is not None and id_ <= np.iinfo(mask.layer.data.dtype).max:
+            self._viewer.layers.selection.active = mask.layer
+            mask.layer.selected_label = id_
+
+    def dress(
+        self, before: ClassList | None, after: ClassList | None, hidden: Collection[int]
+    ) -> None:
+        """Let all masks follow a change of the class list: names, colours, what is drawn."""
+        for mask in masks.masks(self._viewer):
+            classes = mask.classes
+            if after is not None:
+                classes = class_edits.followed(classes, before, after)
+            mask.dress(classes, hidden)
+
+    def painted_ids(self) -> frozenset[int]:
+        """The labels that painted pixels hold in any mask, the background's aside."""
+        ids = (mask.painted.ids(mask.layer.data) for mask in masks.masks(self._viewer))
+        return frozenset().union(*ids) - {0}
+
+    def pixels(self, entry: ClassEntry) -> tuple[int, int]:
+        """How many pixels a class has in all masks, and how many of these are painted."""
+        total = painted = 0
+        for mask in self._with_class(entry):
+            theirs = mask.layer.data == entry.id
+            total += int(theirs.sum())
+            painted += int((theirs & mask.painted.mask).sum())
+        return total, painted
+
+    def replace(self, entry: ClassEntry, label: int) -> None:
+        """Give all pixels of a class another label; where that is 0 they are no one's any more."""
+        for mask in self._with_class(entry):
+            mask.replace(entry.id, label, painted=label != 0)
+
+    def _with_class(self, entry: ClassEntry) -> list[Mask]:
+        return [
+            mask
+            for mask in masks.masks(self._viewer)
+            if any((theirs.id, theirs.name) == (entry.id, entry.name) for theirs in mask.classes)
+        ]
+
+    def _listen(self, mask: Mask) -> None:
+        events = mask.layer.events  # connecting again changes nothing
+        events.paint.connect(self._count_soon)
+        events.set_data.connect(self._count_soon)
+        events.selected_label.connect(self._tell_selected)
+
+    def _count_soon(self, event: object = None) -> None:
+        self._count.throttle()
+
+    def _tell_selected(self, event: object = None) -> None:
+        mask = masks.of(self._viewer.layers.selection.active)
+        if mask is not None:
+            self.label_selected.emit(int(mask.layer.selected_label))
+
+    def _tell_found(self) -> None:
+        """Tell presence and share of each class of the plane."""
+        found: dict[int, Found] = {}
+        mask = self.mask(self._plane) if self._plane is not None else None
+        if mask is not None:
+            self._listen(mask)
+            counts = np.bincount(mask.layer.data.ravel(), minlength=max(mask.classes.ids) + 1)
+            total = mask.layer.data.size
+            found = {entry.id: Found(share=counts[entry.id] / total) for entry in mask.classes}
+        if self._result is not None:
+            result = self._result
+            for entry, presence, present in zip(
+                result.classes, result.presence, result.present, strict=True
+            ):
+                share = found[entry.id].share if entry.id in found else None
+                found[entry.id] = Found(float(presence), bool(present), share)
+        self.found.emit(found)

@@ -1,0 +1,239 @@
+"""Our Labels layers: what the program writes goes around what a person painted."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+
+from napari_cliper.annotation.painted import Painted
+from napari_cliper.widgets.layers import ResultLayer, add, dress, find, is_ours, placed, set_changed
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_cliper.annotation.class_list import ClassList
+    from napari_cliper.widgets.planes import Plane
+
+CLASS_KEYS = 9
+"""Alt+1 to Alt+9 choose the first classes."""
+
+
+class Mask:
+    """Watches one of our Labels layers, and writes into it.
+
+    Attributes
+    ----------
+    classes : ClassList
+        What its labels mean.
+    painted : Painted
+        Which of its pixels a person painted.
+    """
+
+    def __init__(self, layer: Labels, classes: ClassList) -> None:
+        self._layer = weakref.ref(layer)
+        self.classes = classes
+        self.painted = Painted(layer.data)
+        self._writing = False
+        self._before_drag: NDArray[Any] | None = None
+        layer.events.paint.connect(self._on_paint)
+        layer.events.set_data.connect(self._look)
+        for number in range(1, CLASS_KEYS + 1):
+            layer.bind_key(f"Alt-{number}", self._class_key(number))
+
+    @property
+    def layer(self) -> Labels:
+        """The layer; asked of a mask that `of` or `masks` gave, it is there."""
+        layer = self._layer()
+        if layer is None:
+            raise RuntimeError("the layer is gone")
+        return layer
+
+    def propose(self, labels: NDArray[Any]) -> None:
+        """Write labels where nobody painted, as one step that napari's undo takes back.
+
+        Parameters
+        ----------
+        labels : (H, W) integers
+        """
+        layer = self.layer
+        self._end_drag(labels)
+        self._look()
+        if labels.dtype.itemsize > layer.data.dtype.itemsize:
+            self._widen(labels.dtype)
+        self._write(self.painted.open_to(labels, layer.data), labels)
+
+    def preview(self, labels: NDArray[Any]) -> None:
+        """Write labels where nobody painted, for as long as a slider is dragged: no undo step."""
+        self._look()
+        data = self.layer.data
+        if self._before_drag is None:
+            self._before_drag = data.copy()
+        where = self.painted.open_to(labels, data)
+        if len(where):
+            data.ravel()[where] = labels.ravel()[where]
+            self.painted.previewed(data)
+            self._refresh()
+
+    def replace(self, old: int, new: int, painted: bool = True) -> None:
+        """Give all pixels of one label another one, as one step.
+
+        Parameters
+        ----------
+        old, new : int
+        painted : bool
+            Whether those that a person painted stay theirs.
+        """
+        data = self.layer.data
+        where = np.flatnonzero(data == old)
+        self._write(where, np.full_like(data, new))
+        if not painted:
+            released = np.zeros(data.shape, bool)
+            released.ravel()[where] = True
+            self.painted.release(released)
+
+    def dress(self, classes: ClassList, hidden: Collection[int] = ()) -> None:
+        """Take on other names and colours."""
+        self.classes = classes
+        self.wear(dress(classes, hidden))
+
+    def wear(self, attributes: Any) -> None:
+        """Set colours and names as `dress` prepared them, where they differ."""
+        layer = self.layer
+        features = attributes["features"]
+        if any(list(layer.features.get(name, ())) != features[name] for name in features):
+            layer.features = features
+        if not _same_colors(layer.colormap, attributes["colormap"]):
+            layer.colormap = attributes["colormap"]
+
+    def counts(self) -> NDArray[np.int64]:
+        """How many pixels each label has, by label."""
+        return np.bincount(self.layer.data.ravel(), minlength=max(self.classes.ids) + 1)
+
+    def select(self, id_: int) -> None:
+        """Choose the label to paint with."""
+        self.layer.selected_label = id_
+
+    def _end_drag(self, labels: NDArray[Any]) -> None:
+        """Bring back what was there before a drag: only then is the whole drag one step."""
+        before, self._before_drag = self._before_drag, None
+        data = self.layer.data
+        if before is None or before.shape != data.shape:
+            return
+        self._look()
+        where = self.painted.open_to(before, data)
+        data.ravel()[where] = before.ravel()[where]
+        self.painted.previewed(data)
+        if len(self.painted.open_to(labels, data)) == 0:
+            self._refresh()
+
+    def _write(self, where: NDArray[np.intp], labels: NDArray[Any]) -> None:
+        if len(where) == 0:
+            return
+        layer = self.layer
+        values = labels.ravel()[where].astype(layer.data.dtype)
+        with self._at_work():
+            # A hidden layer has no picture to update: napari fails there, with history and data
+            # written.
+            with suppress(IndexError):
+                layer.data_setitem(np.unravel_index(where, layer.data.shape), values)
+            self.painted.updated(layer.data)
+
+    def _widen(self, dtype: np.dtype[Any]) -> None:
+        with self._at_work():
+            self.layer.data = self.layer.data.astype(dtype)
+
+    def _refresh(self) -> None:
+        with self._at_work():
+            self.layer.refresh(extent=False, highlight=False)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """What the layer tells of meanwhile is our own doing."""
+        before, self._writing = self._writing, True
+        try:
+            yield
+        finally:
+            self._writing = before
+
+    def _on_paint(self, event: Any) -> None:
+        if not self._writing:
+            data = self.layer.data
+            self.painted.stroke([_changes(atom, data.shape) for atom in event.value], data)
+
+    def _look(self, event: Any = None) -> None:
+        """Notice undo and redo, of which napari tells nothing but that the layer is drawn anew."""
+        data = self.layer.data
+        if not self._writing and isinstance(data, np.ndarray):
+            if data.shape == self.painted.mask.shape:
+                self.painted.look(data)
+            else:  # somebody's code made another map of it
+                self.painted = Painted(data)
+                self._before_drag = None
+
+    def _class_key(self, number: int) -> Any:
+        """What Alt+`number` does; the layer, and not this object, keeps it."""
+        mask = weakref.ref(self)
+
+        def choose(layer: Labels) -> None:
+            """Paint with this class."""
+            known = mask()
+            if known is not None and number <= len(known.classes):
+                layer.selected_label = known.classes[number - 1].id
+
+        choose.__doc__ = f"Paint with class {number} of the list."
+        return choose
+
+
+def _changes(atom: Any, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], Any, Any]:
+    """One of napari's history atoms as flat indices, values before and values after."""
+    if isinstance(atom, tuple) and not hasattr(atom, "slice_key"):
+        indices, before, after = atom
+        return np.atleast_1d(np.ravel_multi_index(indices, shape)), before, after
+    inside = np.ones(np.shape(atom.old_values), bool) if atom.mask is None else atom.mask
+    corner = [part.start or 0 for part in atom.slice_key]
+    indices = tuple(
+        places + start for places, start in zip(np.nonzero(inside), corner, strict=True)
+    )
+    return np.ravel_multi_index(indices, shape), np.ravel(atom.old_values), atom.new_value
+
+
+def _same_colors(ours: Any, others: Any) -> bool:
+    known, wanted = (getattr(colormap, "color_dict", {}) for colormap in (ours, others))
+    return known.keys() == wanted.keys() and all(
+        np.array_equal(known[label], wanted[label]) for label in wanted
+    )
+
+
+# Strokes outlive the dock that was open when they were painted, and nothing but their layer.
+_masks: weakref.WeakKeyDictionary[Labels, Mask] = weakref.WeakKeyDictionary()
+
+
+def show_mask(viewer: Viewer, plane: Plane, item: ResultLayer, classes: ClassList) -> Mask:
+    """Write a result into its layer, around what was painted there; add the layer if need be."""
+    layer = find(viewer, plane, item.role, item.data.shape)
+    if layer is None:
+        layer = add(viewer, plane, item, Labels)
+        _masks[layer] = Mask(layer, classes)
+        return _masks[layer]
+    mask = _masks[layer]
+    mask.classes = classes
+    set_changed(layer, placed(plane, item))
+    mask.propose(item.data)
+    mask.wear(item.attributes)
+    return mask
+
+
+def masks(viewer: Viewer) -> list[Mask]:
+    """All masks in a viewer, from bottom to top."""
+    return [_masks[layer] for layer in viewer.layers if is_ours(layer) and layer in _masks]
+
+
+def of(layer: Any) -> Mask | None:
+    """The mask of a layer, if it is ours."""
+    return _masks.get(layer) if isinstance(layer, Labels) else None

@@ -1,0 +1,149 @@
+"""Where a picture lies in the viewer, and the plane of it that is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.transforms import Affine, CompositeAffine
+from numpy.typing import NDArray
+
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.images import to_rgb
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from napari.viewer import Viewer
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The 2-D plane of a picture that is shown, as it was when it was asked for.
+
+    Attributes
+    ----------
+    name : str
+        Of the picture's layer.
+    picture : str
+        The layer's identity, which outlives its name.
+    data : array-like
+        All of the layer's pixels, perhaps lazy.
+    index : tuple
+        Picks the plane out of `data`.
+    contrast_limits : (float, float) or None
+        None for colour pictures.
+    placement : dict
+        scale, translate, rotate, shear, affine, units and axis_labels of the plane's two axes.
+    """
+
+    name: str
+    picture: str
+    data: Any
+    index: tuple[int | slice, ...]
+    contrast_limits: tuple[float, float] | None
+    placement: dict[str, Any]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The picture's identity and the plane's place in it, as text."""
+        return (self.picture, *(str(place) for place in self.index[:-2]))
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """Read the plane: (H, W, 3) uint8. May take long for lazy data.
+
+        Raises
+        ------
+        NapariCliperError
+            If the array is no picture.
+        """
+        return to_rgb(np.asarray(self.data[self.index]), self.contrast_limits)
+
+
+def shown_plane(viewer: Viewer, layer: Image) -> Plane:
+    """Note what `viewer` shows of a picture, and where.
+
+    Raises
+    ------
+    NapariCliperError
+        If other than the picture's last two axes are shown, or the sliders stand outside it.
+    """
+    if sorted(viewer.dims.order[-2:]) != [viewer.dims.ndim - 2, viewer.dims.ndim - 1]:
+        raise NapariCliperError(
+            f"“{layer.name}” is shown along other axes than its last two:"
+            " press “Change order of the visible axes” below the layer list until they are back."
+        )
+    data = layer.data[0] if layer.multiscale else layer.data
+    point = layer.world_to_data(viewer.dims.point)
+    index = tuple(int(i) for i in np.round(point[: layer.ndim - 2]))
+    if any(not 0 <= i < size for i, size in zip(index, data.shape, strict=False)):
+        raise NapariCliperError(
+            f"Nothing of “{layer.name}” is shown here: move the sliders below the picture back"
+            " into its range."
+        )
+    return Plane(
+        name=layer.name,
+        picture=str(layer.unique_id),
+        data=data,
+        index=(*index, slice(None), slice(None)),
+        contrast_limits=None if layer.rgb else tuple(layer.contrast_limits),
+        placement=_placement(layer),
+    )
+
+
+def digest(data: NDArray[Any]) -> str:
+    """Tell arrays apart by dtype, shape and content. About half a millisecond a megabyte."""
+    hashed = sha256(f"{data.dtype.str} {data.shape}".encode())
+    hashed.update(np.ascontiguousarray(data).data)
+    return hashed.hexdigest()
+
+
+def _placement(layer: Image) -> dict[str, Any]:
+    """Where the plane of the last two axes lies."""
+    axes = [layer.ndim - 2, layer.ndim - 1]
+    inner = CompositeAffine(
+        layer.scale, layer.translate, rotate=layer.rotate, shear=layer.shear, ndim=layer.ndim
+    ).set_slice(axes)
+    return {
+        "scale": inner.scale,
+        "translate": inner.translate,
+        "rotate": inner.rotate,
+        "shear": inner.shear,
+        "affine": layer.affine.set_slice(axes).affine_matrix,
+        "units": layer.units[-2:],
+        "axis_labels": layer.axis_labels[-2:],
+    }
+
+
+def stretched(
+    placement: dict[str, Any], stretch: tuple[float, float], axes: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Place an array with `stretch` times fewer pixels so that it covers the same ground.
+
+    Pixel i of it covers the picture's pixels from i · stretch on, and its centre is their mean.
+
+    Parameters
+    ----------
+    placement : dict
+        Of a plane.
+    stretch : (float, float)
+    axes : tuple of str
+        Names of the axes that the array has before the plane's.
+    """
+    inner = CompositeAffine(
+        **{name: placement[name] for name in ("scale", "translate", "rotate", "shear")}
+    )
+    before = list(range(len(axes)))
+    placed = CompositeAffine(
+        np.multiply(placement["scale"], stretch),
+        inner((np.array(stretch) - 1) / 2),
+        rotate=placement["rotate"],
+        shear=placement["shear"],
+    ).expand_dims(before)
+    return {
+        **{name: getattr(placed, name) for name in ("scale", "translate", "rotate", "shear")},
+        "affine": Affine(affine_matrix=placement["affine"]).expand_dims(before).affine_matrix,
+        "units": (*("pixel" for _ in axes), *placement["units"]),
+        "axis_labels": (*axes, *placement["axis_labels"]),
+    }

@@ -1,0 +1,39 @@
+"""What a person set in napari's preferences about us, as the manifest declares it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PLUGIN = "napari-cliper"
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The values under Preferences ▸ CLIPer; the manifest says what each is for.
+
+    Attributes
+    ----------
+    preset, device, precision : str
+        What the docks choose at first.
+    memory_limit : float
+        Gigabytes that encoded pictures may take.
+    cache_folder : str
+        Where converted weights are kept; "" for the usual place.
+    """
+
+    preset: str = "auto"
+    device: str = "auto"
+    precision: str = "float32"
+    memory_limit: float = 4.0
+    cache_folder: str = ""
+
+    @classmethod
+    def read(cls) -> Preferences:
+        """Read them now; the usual ones where the plugin is not installed, as in a plain script."""
+        from napari.settings import get_plugin_settings
+
+        try:
+            given = get_plugin_settings(PLUGIN).segmentation
+        except KeyError:
+            return cls()
+        return cls(**{name: getattr(given, name) for name in cls.__dataclass_fields__})

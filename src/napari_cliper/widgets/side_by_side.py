@@ -1,0 +1,73 @@
+"""Several methods' masks of one picture, a field each, in napari's grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Image, Labels, Layer
+
+from napari_cliper.widgets.layers import ResultLayer, add
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_cliper.widgets.planes import Plane
+
+LINKED = ("opacity", "contour", "blending")
+
+
+class SideBySide:
+    """Puts pairs of layers, the picture and one method's mask, into fields of napari's grid.
+
+    Each lies where the picture lies; opacity, contour and blending of the masks are linked.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._pairs: list[tuple[Layer, Layer]] = []
+        self._hidden: list[Layer] = []
+        self._grid: tuple[bool, int] | None = None
+
+    def take(self, picture: Image | None, plane: Plane, items: list[ResultLayer]) -> None:
+        """Add a pair of layers for each mask, in place of those of an earlier comparison."""
+        if picture is None:
+            return
+        for pair in self._pairs:
+            for layer in pair:
+                if layer in self._viewer.layers:
+                    self._viewer.layers.remove(layer)
+        self._pairs = []
+        for item in items:
+            ground = add(self._viewer, plane, _ground(picture, plane, item), Image)
+            self._pairs.append((ground, add(self._viewer, plane, item, Labels)))
+        self._viewer.layers.link_layers([mask for _, mask in self._pairs], LINKED)
+
+    def show(self, wanted: bool) -> None:
+        """Show the fields and nothing else; or all that was shown before, and no fields."""
+        grid = self._viewer.canvas.grid
+        ours = {layer for pair in self._pairs for layer in pair}
+        if wanted:
+            self._grid = grid.enabled, grid.stride
+            self._hidden = [
+                layer for layer in self._viewer.layers if layer.visible and layer not in ours
+            ]
+            for layer in self._hidden:
+                layer.visible = False
+            for layer in ours & set(self._viewer.layers):
+                layer.visible = True
+            grid.stride = -2  # pairs from the topmost layer on
+            grid.enabled = True
+        elif self._grid is not None:
+            for layer in self._hidden:
+                layer.visible = True
+            for layer in ours & set(self._viewer.layers):
+                layer.visible = False
+            grid.enabled, grid.stride = self._grid
+            self._grid, self._hidden = None, []
+
+
+def _ground(picture: Image, plane: Plane, item: ResultLayer) -> ResultLayer:
+    """The picture once more, to lie below a mask; its pixels are not copied."""
+    attributes = {"rgb": True} if picture.rgb else {"contrast_limits": plane.contrast_limits}
+    name = item.role.removeprefix("by ")
+    return ResultLayer(name, plane.data[plane.index], first=attributes)

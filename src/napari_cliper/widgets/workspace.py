@@ -1,0 +1,74 @@
+"""What the docks of one viewer share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_cliper.models import weights
+from napari_cliper.widgets import segmentation
+from napari_cliper.widgets.preferences import Preferences
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_cliper.widgets.planes import Plane
+    from napari_cliper.widgets.segmentation import Model, Scene
+
+
+class Workspace(QObject):
+    """The chosen model, and what was found in each picture.
+
+    Attributes
+    ----------
+    preferences : Preferences
+        As they were when the first dock was opened.
+    model : Model
+    download : bool
+        Whether weights may be fetched.
+    """
+
+    scene_changed = Signal()
+    model_changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.preferences = chosen = Preferences.read()
+        self.model = segmentation.Model(chosen.preset, chosen.device, precision=chosen.precision)
+        self.download = False
+        self._scenes: dict[tuple[str, ...], Scene] = {}
+        segmentation.encodings.limit = chosen.memory_limit * 1e9
+        weights.prefer_cache_folder(chosen.cache_folder)
+
+    def choose(self, model: Model) -> None:
+        """Segment and inspect with this model from now on."""
+        if model != self.model:
+            self.model = model
+            self.model_changed.emit()
+
+    def scene(self, plane: Plane) -> Scene | None:
+        """What was last found on this plane."""
+        return self._scenes.get(plane.key)
+
+    def keep(self, scene: Scene) -> None:
+        """Remember what was found on a plane."""
+        self._scenes[scene.plane.key] = scene
+        self.scene_changed.emit()
+
+    def forget(self, pictures: set[str]) -> None:
+        """Keep only what was found in these pictures, by identity: the others are closed."""
+        gone = [key for key in self._scenes if key[0] not in pictures]
+        for key in gone:
+            del self._scenes[key]
+
+
+_workspaces: WeakKeyDictionary[Viewer, Workspace] = WeakKeyDictionary()
+
+
+def of(viewer: Viewer) -> Workspace:
+    """The viewer's workspace."""
+    if viewer not in _workspaces:
+        _workspaces[viewer] = Workspace()
+    return _workspaces[viewer]
