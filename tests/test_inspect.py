@@ -90,7 +90,7 @@ def test_groups_are_the_stacked_views(inspector: Inspector) -> None:
 
 def test_what_is_returned_may_be_written_to(inspector: Inspector) -> None:
     for view in inspector.views:
-        before = inspector.at(DARK, view.name)
+        before = inspector.at(DARK, view.name).copy()
         inspector.at(DARK, view.name)[:] = 7
         np.testing.assert_array_equal(inspector.at(DARK, view.name), before)
 

@@ -8,6 +8,7 @@ import napari_cliper as nc
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.cliper import SharedSelfAttention, TransformerSelfAttention
 from napari_cliper.cliper.early_layer_fusion import proxy_weights
+from napari_cliper.inspector import Inspector
 from napari_cliper.models.choices import Choices
 from napari_cliper.models.presets import load_methods
 from napari_cliper.segmenter import Encoding, Segmenter, drain, load_steps
@@ -106,7 +107,7 @@ def test_a_class_is_not_its_own_background(model: Segmenter, encoding: Encoding)
 
 
 def test_attention_is_relative_to_its_mean(model: Segmenter, encoding: Encoding) -> None:
-    attention = model.attention(encoding)
+    attention = Inspector(encoding).received()
     assert attention.ndim == 2
     assert attention.mean() == pytest.approx(1, rel=1e-4)
 

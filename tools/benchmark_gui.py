@@ -12,81 +12,23 @@ import statistics
 import subprocess
 import sys
 import time
-from functools import wraps
-from types import FunctionType
 from typing import Any
 
 import napari
 import numpy as np
 from event_loop import wait, wait_until
-from qtpy.QtCore import QObject, Qt, QTimer
+from pulse import OURS, Pulse, milliseconds
 from qtpy.QtWidgets import QPushButton
 
 from napari_cliper.widgets import warm_up
 from napari_cliper.widgets.class_box import ClassBox
 from napari_cliper.widgets.jobs import Job
-from napari_cliper.widgets.picture_box import PictureBox
+from napari_cliper.widgets.progress import ProgressBar
 from napari_cliper.widgets.segment_widget import SegmentWidget
 
-BEAT_MS = 5
 RUNS = 5
 PAIRS = 7
 WORDS = "cat; sofa = couch"
-
-
-class Pulse(QObject):
-    """Notes the longest pause of the GUI thread, and the longest of our callbacks on it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._timer = QTimer(self)
-        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self._timer.timeout.connect(self._beat)
-        self._timer.start(BEAT_MS)
-        self.restart()
-
-    def restart(self) -> None:
-        """Begin a phase."""
-        self._last = time.perf_counter()
-        self._pause = self._callback = self._busy = 0.0
-        self._culprit = ""
-
-    def _beat(self) -> None:
-        now = time.perf_counter()
-        self._pause = max(self._pause, now - self._last - BEAT_MS / 1000)
-        self._last = now
-
-    def watch(self, *classes: type) -> None:
-        """Time every method of our classes."""
-        for class_ in classes:
-            for name, function in list(vars(class_).items()):
-                if isinstance(function, FunctionType) and name not in ("__init__", "event"):
-                    setattr(class_, name, self._timed(function))
-
-    def _timed(self, function: FunctionType) -> Any:
-        wanted = function.__code__.co_argcount  # a slot need not take all that a signal brings
-
-        @wraps(function)
-        def timed(*args: Any) -> Any:
-            start, busy = time.perf_counter(), time.thread_time()
-            try:
-                return function(*args[:wanted])
-            finally:
-                took = time.perf_counter() - start
-                self._busy = max(self._busy, time.thread_time() - busy)
-                if took > self._callback:
-                    self._callback, self._culprit = took, function.__qualname__
-
-        return timed
-
-    def report(self) -> dict[str, Any]:
-        """The phase in milliseconds."""
-        return {
-            "longest pause, ms": _ms(self._pause),
-            "longest callback of ours, ms": _ms(self._callback),
-            "which": self._culprit,
-            "longest on the processor, ms": _ms(self._busy),
-        }
 
 
 def main() -> None:
@@ -96,11 +38,11 @@ def main() -> None:
     viewer.open_sample("napari-cliper", "cat")
     wait(500)
     pulse = Pulse()
-    pulse.watch(SegmentWidget, PictureBox, ClassBox, Job)
+    pulse.watch(*OURS)
 
     start = time.perf_counter()
     _, widget = viewer.window.add_plugin_dock_widget("napari-cliper", "Segment with text")
-    report["opening the dock, ms"] = _ms(time.perf_counter() - start)
+    report["opening the dock, ms"] = milliseconds(time.perf_counter() - start)
     report["torch imported by opening the dock"] = "torch" in sys.modules
 
     pulse.restart()
@@ -130,7 +72,7 @@ def timed_run(widget: SegmentWidget, words: str, pulse: Pulse) -> dict[str, Any]
     """Segment by a click; a new picture each time, so that the engine has all its work to do."""
     from napari_cliper.widgets import segmentation
 
-    segmentation._encodings.clear()
+    segmentation.encodings.clear()
     widget.findChild(ClassBox, "cliper-classes").setPlainText(words)
     button = widget.findChild(QPushButton, "cliper-segment")
     wait(200)
@@ -153,7 +95,7 @@ def compare_threads(pixels: np.ndarray[Any, Any], widget: SegmentWidget) -> dict
     model = load("small", "cpu")
     in_main, in_worker = [], []
     job = Job()
-    job.stepped.connect(widget._show_step)
+    job.stepped.connect(widget.findChild(ProgressBar).step)
     for _ in range(PAIRS + 1):
         start = time.perf_counter()
         drain(model.segment_steps(pixels, WORDS))
@@ -169,10 +111,6 @@ def compare_threads(pixels: np.ndarray[Any, Any], widget: SegmentWidget) -> dict
         "ratio": round(statistics.median(worker / main for main, worker in pairs), 3),
         "pairs": PAIRS,
     }
-
-
-def _ms(seconds: float) -> float:
-    return round(1000 * seconds, 1)
 
 
 if __name__ == "__main__":

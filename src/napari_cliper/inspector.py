@@ -94,11 +94,11 @@ class Inspector:
         return self._rows(point, chosen, group)
 
     def colors(self) -> NDArray[np.float32]:
-        """Each of the last K layers' patch embeddings as colours, (K, h, w, 3) in [0, 1]."""
+        """Each of the K layers' patch embeddings as colours, (K, h, w, 3) in [0, 1]."""
         return _numpy(layer_colors(self.encoding))
 
     def similarity(self, point: Point) -> NDArray[np.float32]:
-        """How alike a point in each of the last K layers is to all places in the last, (K, h, w).
+        """How alike a point in each of the K layers is to all places in the last, (K, h, w).
 
         Raises
         ------
@@ -107,6 +107,10 @@ class Inspector:
         """
         place = self._place(point, self.encoding.grid)
         return _numpy(layer_similarity(self.encoding, place))
+
+    def received(self) -> NDArray[np.float32]:
+        """How much attention each place receives, 1 on average: (gh, gw)."""
+        return _numpy(self.encoding.received())
 
     def stretch(self, grid: tuple[int, int]) -> tuple[float, float]:
         """Pixels of the picture that a place of a grid is high and wide.

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from napari_cliper.annotation.class_list import ClassList
@@ -150,25 +149,6 @@ class Segmenter:
         self.engine.thresholds(presence_threshold)
         scored = yield from self.score_steps(image, classes)
         return Presence(classes, scored.presence, scored.present(presence_threshold))
-
-    def attention(self, encoding: Encoding) -> NDArray[np.float32]:
-        """How much fused attention each place of a picture receives.
-
-        Parameters
-        ----------
-        encoding : Encoding
-
-        Returns
-        -------
-        (gh, gw) float32, 1 on average
-            Of the compensation's maps where there are any, else of the encoder's Ā.
-        """
-        if encoding.compensation is not None:
-            received = encoding.compensation.received()
-        else:
-            received = encoding.attention.sum(dim=0).reshape(encoding.grid)
-        relative: NDArray[np.float32] = (received / received.mean()).float().cpu().numpy()
-        return relative
 
     def segment(
         self,

@@ -252,7 +252,9 @@ def test_what_the_program_writes_anew_forgets_what_was_undone(person):
     person.foreign({1}, 7)  # no redo: there is none
     person.look()
     assert person.mask == {1}
-    assert len(person.painted._undone) == 0
+    person.foreign({1}, 3)
+    person.look()
+    assert person.mask == NOWHERE
 
 
 def test_an_update_that_changes_nothing_is_no_step(person):
@@ -261,8 +263,12 @@ def test_an_update_that_changes_nothing_is_no_step(person):
     person.look()
     person.update(everywhere(0))
     person.map.redo()
+    person.stroke(({2}, 7))
+    assert person.mask == {1, 2}
+    person.map.undo()
+    person.map.undo()
     person.look()
-    assert person.mask == {1}
+    assert person.mask == NOWHERE
 
 
 def test_previews_leave_no_trace(person):
@@ -294,6 +300,14 @@ def test_changes_by_others_are_taken_for_the_persons(person):
     person.foreign({1, 2}, 3)  # as it was
     person.look()
     assert person.mask == NOWHERE
+
+
+def test_others_change_what_they_changed_before_the_last_stroke(person):
+    person.foreign({1}, 9)
+    person.stroke(({1}, 7))
+    person.foreign({1}, 0)
+    person.look()
+    assert person.mask == {1}
 
 
 def test_undo_below_a_change_by_others(person):
@@ -349,6 +363,19 @@ def test_when_in_doubt_pixels_stay_painted(person):
     person.map.undo()
     person.look()
     person.map.redo()  # brings what one more undo would have brought, too
+    person.look()
+    assert person.mask == {1}
+
+
+def test_undo_that_looks_like_a_redo_of_the_program(person):
+    person.stroke(({1}, 7))
+    person.stroke(({1}, 0))
+    proposal = everywhere(0)
+    proposal.flat[1] = 7
+    person.reset({1}, proposal)
+    person.map.undo()
+    person.look()
+    person.map.undo()
     person.look()
     assert person.mask == {1}
 

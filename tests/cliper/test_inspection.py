@@ -247,6 +247,7 @@ def test_attention_that_is_even_or_nothing_gives_no_nan(encoding: Encoding) -> N
     for layer in (1, 2):
         rows = torch.stack([views[f"Encoder, layer {layer}, normalised"].row(p) for p in PLACES])
         assert rows.isfinite().all()
+    assert (rows[range(3), PLACES] > 0.9).all()  # one that nobody looks at spoils no other
 
 
 @pytest.mark.parametrize(("name", "early"), [("portrait", 0), ("sliding", "all")])
@@ -460,6 +461,18 @@ def test_colours_do_not_depend_on_how_many_layers_there_are(encoding: Encoding) 
     fewer = layer_colors(with_embeddings(encoding, encoding.embeddings[-2:]))
     assert_allclose(fewer, layer_colors(encoding)[-2:], atol=1e-4)
     assert torch.equal(fewer, layer_colors(with_embeddings(encoding, encoding.embeddings[-2:])))
+
+
+def test_colours_do_not_depend_on_the_sign_that_a_processor_finds(
+    encoding: Encoding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = layer_colors(encoding)
+    real = torch.linalg.eigh
+    flips = torch.tensor([1.0, -1.0]).repeat(8)
+    monkeypatch.setattr(
+        torch.linalg, "eigh", lambda matrix: (None, real(matrix).eigenvectors * flips)
+    )
+    assert_allclose(layer_colors(encoding), expected, atol=1e-4)
 
 
 def test_alike_places_have_like_colours(encoding: Encoding) -> None:

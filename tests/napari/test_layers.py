@@ -1,4 +1,4 @@
-"""Result layers in napari's model of a viewer, which needs no window."""
+"""Where result layers lie, in napari's model of a viewer, which needs no window."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,16 +8,19 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_cliper.annotation.class_list import ClassEntry, ClassList
+from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets.layers import (
-    attention_layer,
+    ResultLayer,
     fitting_classes,
     is_ours,
+    kept_selection,
     labels_layer,
+    map_layer,
     show,
-    shown_plane,
 )
+from napari_cliper.widgets.masks import show_mask
+from napari_cliper.widgets.planes import shown_plane
 
 CLASSES = ClassList.parse("cat; sofa = couch")
 PLACED: dict[str, Any] = {
@@ -52,7 +55,7 @@ def segment(viewer: ViewerModel, picture: Image) -> Callable[..., Labels]:
     ) -> Labels:
         plane = shown_plane(viewer, of or picture)
         labels = np.full(plane.pixels().shape[:2], value, np.uint16)
-        return show(viewer, plane, labels_layer(role, labels, classes))
+        return show_mask(viewer, plane, labels_layer(role, labels, classes), classes).layer
 
     return segment
 
@@ -93,7 +96,8 @@ def test_a_stack_gives_the_plane_that_is_shown(viewer: ViewerModel) -> None:
     assert shown.shape == (40, 60, 3)
     assert (shown == 255).mean() > 0.49  # by the layer's contrast limits
 
-    mask = show(viewer, plane, labels_layer("refined", np.ones((40, 60), np.uint16), CLASSES))
+    item = labels_layer("refined", np.ones((40, 60), np.uint16), CLASSES)
+    mask = show_mask(viewer, plane, item, CLASSES).layer
     assert mask.ndim == 2
     assert tuple(mask.scale) == (2, 3)
     assert tuple(mask.translate) == (5, 6)
@@ -135,141 +139,9 @@ def test_a_slider_outside_the_picture_is_refused(viewer: ViewerModel) -> None:
         shown_plane(viewer, stack)
 
 
-def test_names_and_colours_are_attached(segment: Callable[..., Labels]) -> None:
-    mask = segment(2)
-    assert list(mask.features["name"]) == ["background", "cat", "sofa"]
-    assert "sofa" in mask.get_status((20.0, 15.0), world=False)["value"]
-    np.testing.assert_allclose(mask.get_color(2), (*np.array(CLASSES[1].color) / 255, 1))
-    assert mask.get_color(0) is None or mask.get_color(0)[3] == 0
-    assert mask.get_color(77)[3] == 1  # a stroke with a label of no class is seen
-    assert mask.editable
-
-
-def test_ids_decide_on_the_width_of_labels(segment: Callable[..., Labels]) -> None:
-    assert segment().data.dtype == np.uint8
-    far = ClassList(classes=(ClassEntry(id=255, name="a"), ClassEntry(id=40000, name="b")))
-    mask = segment(40000, classes=far)
-    assert mask.data.dtype == np.uint16
-    assert "name: b" in mask.get_status((3.0, 3.0), world=False)["value"]
-    assert segment(1) is mask  # and back again
-    assert mask.data.dtype == np.uint8
-
-
-def test_an_update_shows_the_new_words(segment: Callable[..., Labels]) -> None:
-    mask = segment(1)
-    mask.name, mask.opacity, mask.mode = "my mask", 0.3, "paint"
-    again = segment(1, classes=ClassList.parse("dog"))
-    assert again is mask  # ours, whatever its name
-    assert (mask.name, mask.opacity, mask.mode) == ("my mask", 0.3, "paint")
-    assert list(mask.features["name"]) == ["background", "dog"]
-
-
-def paint(mask: Labels) -> None:
-    mask.paint((20, 30), 2)
-
-
-def fill(mask: Labels) -> None:
-    mask.fill((20, 30), 2)
-
-
-def draw_polygon(mask: Labels) -> None:
-    mask.paint_polygon([(5, 5), (5, 30), (30, 30)], 2)
-
-
-def set_pixels(mask: Labels) -> None:
-    mask.data_setitem((np.array([3]), np.array([4])), 2)
-
-
-def replace(mask: Labels) -> None:
-    mask.data = np.full_like(mask.data, 2)
-
-
-def write_in_place(mask: Labels) -> None:
-    mask.data[7, 8] = 2
-
-
-@pytest.mark.parametrize("touch", [paint, fill, draw_polygon, set_pixels, replace, write_in_place])
-def test_a_mask_that_was_touched_is_left_alone(
-    viewer: ViewerModel, segment: Callable[..., Labels], touch: Callable[[Labels], None]
-) -> None:
-    touched = segment(1)
-    touch(touched)
-    kept = touched.data.copy()
-    fresh = segment(1)
-    assert fresh is not touched
-    assert np.array_equal(touched.data, kept)
-    assert segment(2) is fresh  # from now on this one is ours
-    assert len(viewer.layers) == 3
-
-
-def test_a_stroke_undone_is_no_stroke(segment: Callable[..., Labels]) -> None:
-    mask = segment(1)
-    mask.paint((20, 30), 2)
-    mask.undo()
-    assert segment(2) is mask
-
-
-def test_old_strokes_do_not_replay_on_new_masks(segment: Callable[..., Labels]) -> None:
-    mask = segment(1)
-    mask.mode = "erase"
-    mask.paint((20, 30), 2)
-    mask.undo()
-    segment(2)
-    mask.redo()
-    mask.undo()
-    assert np.all(mask.data == 2)
-    mask.paint((20, 30), 1)
-    assert np.any(mask.data == 1)
-    mask.undo()
-    assert np.all(mask.data == 2)  # later strokes are undone as ever
-    assert mask.mode == "erase"
-
-
-def test_a_copy_is_the_persons(viewer: ViewerModel, segment: Callable[..., Labels]) -> None:
-    mask = segment(1)
-    viewer.layers.selection = {mask}
-    from napari.layers._layer_actions import _duplicate_layer  # what the menu calls
-
-    _duplicate_layer(viewer.layers)
-    copy = next(layer for layer in viewer.layers if layer.name.endswith("copy"))
-    assert segment(2) is mask
-    assert np.all(copy.data == 1)
-    viewer.layers.remove(mask)
-    assert segment(2) is not copy
-    assert np.all(copy.data == 1)
-
-
-def test_masks_of_another_picture_are_not_touched(
-    viewer: ViewerModel, picture: Image, segment: Callable[..., Labels]
-) -> None:
-    # The other has the same pixels and the same name before napari makes it different.
-    other = viewer.add_image(picture.data, name="photo")
-    first, second = segment(1), segment(2, of=other)
-    assert first is not second
-    assert segment(2) is first
-    assert segment(1, of=other) is second
-
-
-def test_roles_do_not_mix(viewer: ViewerModel, segment: Callable[..., Labels]) -> None:
-    coarse, refined = segment(1, role="coarse"), segment(1, role="refined")
-    assert [coarse.name, refined.name] == ["photo [coarse]", "photo [refined]"]
-    assert segment(2, role="coarse") is coarse
-    assert np.all(refined.data == 1)
-
-
-def test_a_picture_of_another_size_gets_another_mask(
-    picture: Image, segment: Callable[..., Labels]
-) -> None:
-    before = segment(1)
-    picture.data = np.zeros((50, 70, 3), np.uint8)
-    after = segment(1)
-    assert after is not before
-    assert before.data.shape == (40, 60)
-
-
-def test_the_attention_covers_the_picture(viewer: ViewerModel, picture: Image) -> None:
+def test_maps_cover_the_picture(viewer: ViewerModel, picture: Image) -> None:
     attention = np.random.default_rng(0).random((8, 20), np.float32)
-    item = attention_layer(attention, (40, 60))
+    item = map_layer("attention", attention, (40, 60))
     layer = show(viewer, shown_plane(viewer, picture), item)
     assert isinstance(layer, Image)
     # Outer edges meet: half a pixel beyond the centres of the corner pixels.
@@ -280,12 +152,58 @@ def test_the_attention_covers_the_picture(viewer: ViewerModel, picture: Image) -
     assert show(viewer, shown_plane(viewer, picture), item) is layer
 
 
+def test_a_map_of_another_grid_takes_the_same_layer(viewer: ViewerModel, picture: Image) -> None:
+    plane = shown_plane(viewer, picture)
+    layer = show(viewer, plane, map_layer("attention", np.ones((8, 20), np.float32), (40, 60)))
+    layer.colormap = "viridis"
+    finer = map_layer("attention", np.full((10, 12), 2, np.float32), (40, 60))
+    assert show(viewer, plane, finer) is layer
+    assert layer.colormap.name == "viridis"  # what a person chose stays
+    assert layer.contrast_limits[0] == 2
+    np.testing.assert_allclose(
+        layer.data_to_world((9.5, 11.5)), picture.data_to_world((39.5, 59.5))
+    )
+
+
+def test_many_maps_are_one_layer_to_scroll_through(viewer: ViewerModel, picture: Image) -> None:
+    maps = np.random.default_rng(0).random((5, 8, 20), np.float32)
+    layer = show(viewer, shown_plane(viewer, picture), map_layer("heads", maps, (40, 60)))
+    assert viewer.dims.ndim == 3
+    for number in (0, 4):
+        there = layer.data_to_world((number, 7.5, 19.5))
+        np.testing.assert_allclose(there[1:], picture.data_to_world((39.5, 59.5)))
+        assert there[0] == number
+    assert layer.axis_labels == ("map", "y", "x")
+
+
+def test_coloured_maps_lie_there_too(viewer: ViewerModel, picture: Image) -> None:
+    colors = np.random.default_rng(0).random((3, 8, 20, 3), np.float32)
+    item = ResultLayer("colours", colors, {}, {"rgb": True}, (5.0, 3.0), ("layer",))
+    layer = show(viewer, shown_plane(viewer, picture), item)
+    assert layer.rgb
+    assert layer.ndim == 3
+    there = layer.data_to_world((1, 7.5, 19.5))
+    np.testing.assert_allclose(there[1:], picture.data_to_world((39.5, 59.5)))
+
+
 def test_even_attention_can_be_shown(viewer: ViewerModel, picture: Image) -> None:
-    item = attention_layer(np.ones((8, 12), np.float32), (40, 60))
+    item = map_layer("attention", np.ones((8, 12), np.float32), (40, 60))
     show(viewer, shown_plane(viewer, picture), item)
 
 
-def test_fitting_classes_come_from_the_picture(viewer: ViewerModel, picture: Image) -> None:
+def test_the_chosen_layer_stays_chosen(viewer: ViewerModel, picture: Image) -> None:
+    viewer.add_points()
+    viewer.layers.selection.active = picture
+    with kept_selection(viewer):
+        viewer.add_labels(np.zeros((3, 3), np.uint8))
+    assert viewer.layers.selection.active is picture
+    assert set(viewer.layers.selection) == {picture}
+    with kept_selection(viewer):
+        viewer.layers.remove(picture)
+    assert viewer.layers.selection.active is not picture
+
+
+def test_fitting_classes_come_from_the_picture(picture: Image) -> None:
     assert fitting_classes(picture) == ""
     picture.metadata["napari-cliper"] = {"classes": "cat"}
     assert fitting_classes(picture) == "cat"

@@ -6,9 +6,8 @@ explanations fit, the one that protects more counts; what has none is taken for 
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -210,75 +209,64 @@ class Painted:
 
         Takes them out of `different`; False if no step explains any. Both arrays are flat.
         """
-        left, count, source, mask = int(np.count_nonzero(different)), 0, self._undone, self.mask
-        for steps in (self._undone, self._untold, self._done):
-            enough = count if left == 0 else None  # steps to explain all of them
-            writes = (
-                (step.indices, step.after if steps is self._undone else step.before)
-                for step in islice(reversed(steps), enough)
-            )
-            fit = _fit(writes, data, different)
-            there = self._mask_after(steps, fit[1])
-            if fit[0] < left or (fit[0] == left and there.sum() > mask.sum()):
-                (left, count), source, mask = fit, steps, there
-        self.mask[:] = mask
+        count, source = 0, self._done
+        best = (int(np.count_nonzero(different)), -different.size - 1, 0)
+        for steps, way in ((self._done, -1), (self._undone, 1), (self._untold, 0)):
+            mask = self.mask.reshape(-1).copy()
+            for past, (step, left) in enumerate(self._fits(steps, data, different), 1):
+                mask[step.indices] = self._mask_there(step, steps)
+                if left is not None and left <= best[0]:
+                    # Of equals, what protects more, and then what keeps more steps as done: the
+                    # others are forgotten with the next stroke.
+                    rank = (left, -int(np.count_nonzero(mask)), -way * past)
+                    if rank < best:
+                        best, count, source = rank, past, steps
         for _ in range(count):
             step = source.pop()
+            self.mask.reshape(-1)[step.indices] = self._mask_there(step, source)
             different[step.indices] = False
             if source is not self._untold:
                 (self._done if source is self._undone else self._undone).append(step)
                 self._settle()
         return count > 0
 
-    def _mask_after(self, source: deque[_Step], count: int) -> Mask:
-        """The mask if the last steps of `source` were taken."""
-        mask = self.mask.copy()
-        for step in islice(reversed(source), count):
-            mask_there = step.mask_after if source is self._undone else step.mask_before
-            mask.reshape(-1)[step.indices] = mask_there
-        return mask
+    def _mask_there(self, step: _Step, source: deque[_Step]) -> Mask:
+        return step.mask_after if source is self._undone else step.mask_before
 
+    def _fits(
+        self, source: deque[_Step], data: LabelMap, different: Mask
+    ) -> Iterator[tuple[_Step, int | None]]:
+        """Whether the map is as if the last steps of `source` had been taken, one by one.
 
-def _fit(
-    writes: Iterable[tuple[Indices, LabelMap]], data: LabelMap, different: Mask
-) -> tuple[int, int]:
-    """How many of the writes, one upon the other, were made to the map, if any.
+        Parameters
+        ----------
+        source : deque of steps
+        data : (H * W,) int
+            The map as it is now.
+        different : (H * W,) bool
+            Where that is not as it was seen.
 
-    Parameters
-    ----------
-    writes : iterable of (indices, values)
-        (n,) each.
-    data : (H * W,) int
-        The map as it is now.
-    different : (H * W,) bool
-        Where that is not what it was before.
-
-    Returns
-    -------
-    different : int
-        How many pixels would still be different.
-    count : int
-        The fewest writes that leave so few, among those where the map has the values of all
-        pixels that were written.
-    """
-    different = different.copy()
-    written = np.zeros_like(different)
-    left = int(np.count_nonzero(different))
-    wrong = 0  # of those left, how many are written
-    best = (left, 0)
-    for count, (indices, values) in enumerate(writes, 1):
-        was = different[indices]
-        now = values != data[indices]
-        gain = int(np.count_nonzero(now))
-        wrong += gain - int(np.count_nonzero(was & written[indices]))
-        left += gain - int(np.count_nonzero(was))
-        different[indices] = now
-        written[indices] = True
-        if not wrong:
-            best = min(best, (left, count))
-        if not left:
-            break
-    return best
+        Yields
+        ------
+        step : _Step
+            The next one.
+        left : int or None
+            After it, how many pixels would still be different, but None if there are some among
+            those that the steps so far have written.
+        """
+        different = different.copy()
+        written = np.zeros_like(different)
+        left = int(np.count_nonzero(different))
+        wrong = 0  # of those left, how many are written
+        for step in reversed(source):
+            values = step.after if source is self._undone else step.before
+            was, now = different[step.indices], values != data[step.indices]
+            more = int(np.count_nonzero(now))
+            wrong += more - int(np.count_nonzero(was & written[step.indices]))
+            left += more - int(np.count_nonzero(was))
+            different[step.indices] = now
+            written[step.indices] = True
+            yield step, None if wrong else left
 
 
 def _net(changes: Sequence[Change]) -> tuple[Indices, LabelMap, LabelMap]:

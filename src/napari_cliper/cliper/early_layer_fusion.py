@@ -80,12 +80,15 @@ class FusedFeatures:
         The self-attention of the one block that was asked for.
     layer_attention : tuple of (1 + h * w, 1 + h * w) float16
         The self-attention of blocks 1 to N-1 if it was asked for, each the mean over heads.
+    layer_embeddings : (N, 1 + h * w, D) float32 or None
+        As `embeddings`, of all layers, if they were asked for.
     """
 
     embeddings: Tensor
     attention: Tensor
     block_attention: Tensor | None = None
     layer_attention: tuple[Tensor, ...] = ()
+    layer_embeddings: Tensor | None = None
 
 
 def embed_patches(visual: Any, pixels: Tensor) -> Tensor:
@@ -332,7 +335,8 @@ def fuse_early_layers(
     keep_block : int or None
         The block, counted from 0 and not the last, whose self-attention is returned too.
     keep_layers : bool
-        Whether the mean over heads of every block's self-attention, but the last's, is too.
+        Whether all layers' embeddings are too, and the mean over heads of every block's
+        self-attention but the last's.
 
     Yields
     ------
@@ -371,20 +375,25 @@ def fuse_early_layers(
     proxy = proxy_weights(proxy_features) if proxy_features is not None else None
     fused: FusedAttention = (MeanAttention if paper else BalancedAttention).of(summed, len(blocks))
     last = blocks[-1]
-    embeddings: list[Tensor] = []
+    embeddings: dict[int, Tensor] = {}
     for index, tokens in enumerate(layers):
         fused.next_round()
-        if index not in wanted and index != count - 1:
+        if index not in wanted and index != count - 1 and not keep_layers:
             continue
         heads = project_heads(last.attn, last.ln_1(tokens))
         weights = _last_block_weights(settings.attention, heads, fused, proxy)
-        if index in wanted:
+        if index in wanted or keep_layers:
             mixed = merge_heads(last.attn, weights, heads[2])
             finished = _finish_last_block(last, tokens, mixed, settings.whole_last_block)
             embedding = visual.ln_post(finished)[0]
-            embeddings.append(embedding @ visual.proj.float() if project else embedding)
-    attention = weights.mean(dim=0)[1:, 1:]
-    return FusedFeatures(torch.stack(embeddings), attention, kept, tuple(layer_attention))
+            embeddings[index] = embedding @ visual.proj.float() if project else embedding
+    return FusedFeatures(
+        torch.stack([embeddings[index] for index in wanted]),
+        weights.mean(dim=0)[1:, 1:],
+        kept,
+        tuple(layer_attention),
+        torch.stack(list(embeddings.values())) if keep_layers else None,
+    )
 
 
 def _wanted_layers(count: int, settings: Settings) -> list[int]:

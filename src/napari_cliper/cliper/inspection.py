@@ -79,11 +79,13 @@ def place_of(point: tuple[float, float], size: tuple[int, int], grid: tuple[int,
 def layer_similarity(encoding: Encoding, place: int) -> Tensor:
     """How alike one place in each layer is to every place in the last layer (figure 2).
 
+    Of all layers if the encoding is to be inspected, else of those that were needed.
+
     Returns
     -------
     (K, h, w) float, cosines
     """
-    units = encoding.embeddings
+    units = _embeddings(encoding)
     return (units[:, place] @ units[-1].T).reshape(-1, *encoding.grid)
 
 
@@ -93,19 +95,24 @@ def layer_colors(encoding: Encoding) -> Tensor:
     The three principal components of a layer become red, green and blue. Those of the last layer
     have the sign that makes their largest entry positive; each layer before is turned, within its
     three components, to be as like the layer after it as it can be. The middle 98 % of a colour's
-    values span [0, 1]; what hardly varies is grey.
+    values span [0, 1]; what hardly varies is grey. The layers are those of `layer_similarity`.
 
     Returns
     -------
     (K, h, w, 3) float32, in [0, 1]
     """
-    scores = _principal_scores(encoding.embeddings.float())
+    scores = _principal_scores(_embeddings(encoding).float())
     for layer in reversed(range(len(scores) - 1)):
         scores[layer] = _turned(scores[layer], like=scores[layer + 1])
     ends = torch.quantile(scores, scores.new_tensor([0.01, 0.99]), dim=1, keepdim=True)
     contrast = (ends[1] - ends[0]).clamp_min(_LEAST_CONTRAST)
     colors = (scores - ends.mean(dim=0)) / contrast + 0.5
     return colors.clamp_(0, 1).reshape(-1, *encoding.grid, 3)
+
+
+def _embeddings(encoding: Encoding) -> Tensor:
+    inspection = encoding.inspection
+    return encoding.embeddings if inspection is None else inspection.embeddings
 
 
 def _principal_scores(units: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from napari_cliper.cliper.compensation import (
     AttentionSource,
     Compensation,
     CompensationSource,
+    HeadMaps,
     Maps,
     SharedSelfAttention,
     prepare,
@@ -47,12 +48,25 @@ class Inspection:
     ----------
     layers : tuple of (1 + h * w, 1 + h * w) float16
         Self-attention of the image tower's blocks 1 to N-1, class token first; the mean over heads.
+    embeddings : (N, h * w, D) float
+        Unit patch embeddings of all layers.
     maps : Maps or None
         What the compensation was prepared from, as `Compensation.heads` counts it.
     """
 
     layers: tuple[Tensor, ...]
+    embeddings: Tensor
     maps: Maps | None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its tensors."""
+        kept = [*self.layers, self.embeddings]
+        if isinstance(self.maps, HeadMaps):
+            kept += [*self.maps.queries, *self.maps.keys]
+        elif isinstance(self.maps, Tensor):
+            kept.append(self.maps)
+        return sum(tensor.nbytes for tensor in kept)
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,28 @@ class Encoding:
     compensation: Compensation | None = None
     sliding: SlidingFeatures | None = None
     inspection: Inspection | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its tensors."""
+        parts = [self.embeddings, self.attention]
+        if self.compensation is not None:
+            parts.append(self.compensation.maps)
+        if self.sliding is not None:
+            parts += [self.sliding.embeddings, self.sliding.attention]
+        inspected = self.inspection.nbytes if self.inspection is not None else 0
+        return sum(tensor.nbytes for tensor in parts) + inspected
+
+    def received(self) -> Tensor:
+        """How much attention each place receives, 1 on average: (gh, gw) float.
+
+        Of the compensation's maps where there are any, else of Ā.
+        """
+        if self.compensation is not None:
+            received = self.compensation.received()
+        else:
+            received = self.attention.sum(dim=0).reshape(self.grid)
+        return received / received.mean()
 
 
 @dataclass(frozen=True)
@@ -220,7 +256,10 @@ class CLIPer:
             maps, own_grid = yield from source.attention_maps(image)
             compensation = source.prepare(maps, own_grid, settings)
         units = F.normalize(features.embeddings[:, 1:], dim=-1)
-        inspection = Inspection(features.layer_attention, maps) if inspect else None
+        inspection = None
+        if features.layer_embeddings is not None:
+            every = F.normalize(features.layer_embeddings[:, 1:], dim=-1)
+            inspection = Inspection(features.layer_attention, every, maps)
         return Encoding(
             size, grid, units, features.attention, settings, compensation, sliding, inspection
         )

@@ -206,10 +206,16 @@ class InspectWidget(QWidget):
         kind = event.type() if event is not None else None
         if kind == QEvent.Type.ParentChange and self.parent() is None:
             self._job.cancel()
+            self._progress.rest()
             self._live.stop()
         elif kind in (QEvent.Type.Show, QEvent.Type.Hide):
             self._set_following()
         return bool(super().event(event))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs or is on its way to a layer."""
+        return not self._job.running and self._latest.idle and self._live.idle
 
     # What is looked into
 

@@ -128,6 +128,7 @@ def show(viewer: Viewer, plane: Plane, item: ResultLayer) -> Layer:
         layer = add(viewer, plane, item, Image)
     else:
         layer.data = item.data
+        layer.metadata[KEY] = layer.metadata[KEY] | {"names": item.names}
         set_changed(layer, placed(plane, item))
         for name, value in item.attributes.items():
             setattr(layer, name, value)
@@ -144,8 +145,8 @@ def add(viewer: Viewer, plane: Plane, item: ResultLayer, kind: type[Layer]) -> L
         **placed(plane, item),
     )
     # A copy that the person makes carries these notes on, but it is theirs.
-    notes = {"plane": plane.key, "role": item.role, "layer": str(layer.unique_id)}
-    layer.metadata[KEY] = notes
+    notes = {"plane": plane.key, "role": item.role, "names": item.names}
+    layer.metadata[KEY] = notes | {"layer": str(layer.unique_id)}
     viewer.add_layer(layer)
     return layer
 

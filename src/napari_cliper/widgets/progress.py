@@ -26,9 +26,8 @@ class ProgressBar(QProgressBar):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._activity = activity = Activity()
+        self._activity = Activity()
         self._shown_at = 0.0
-        self.destroyed.connect(lambda: activity.show(None))
         self.rest()
 
     def begin(self, text: str) -> None:

@@ -61,6 +61,6 @@ class RemovalDialog(QDialog):
             layout.addWidget(widget)
 
     @property
-    def answer(self) -> int:
+    def chosen(self) -> int:
         """The label they get."""
         return int(self._answer.currentData())

@@ -149,6 +149,7 @@ class SegmentWidget(QWidget):
         left = event is not None and event.type() == QEvent.Type.ParentChange
         if left and self.parent() is None:
             self._job.cancel()
+            self._progress.rest()
         return bool(super().event(event))
 
     @property
@@ -224,7 +225,7 @@ class SegmentWidget(QWidget):
             dialog = RemovalDialog(entry, classes, pixels, painted, self)
             if not dialog.exec():
                 return
-            self._masks.replace(entry, dialog.answer)
+            self._masks.replace(entry, dialog.chosen)
         self._classes.remove(id_)
 
     # The models

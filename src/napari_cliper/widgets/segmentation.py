@@ -159,7 +159,7 @@ class Encodings:
 
 
 def _bytes(encoding: Encoding) -> int:
-    return getattr(encoding, "nbytes", 0)
+    return encoding.nbytes
 
 
 # What took long and may be wanted again, for all docks of the process. One model only, since it may

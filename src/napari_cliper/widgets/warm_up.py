@@ -9,6 +9,7 @@ import sys
 import threading
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 from napari_cliper._triton import load_before_mesa
@@ -31,7 +32,7 @@ def wait() -> None:
 
 
 def _warm_up() -> None:
-    for part in (_make_a_labels_layer, _map_torch, _import_torch, _import_open_clip, _import_rest):
+    for part in (_import_labels_needs, _map_torch, _import_torch, _import_open_clip, _import_rest):
         if not threading.main_thread().is_alive():
             return  # the program ends, and waits for this thread
         # What fails here fails again, and is told, when someone asks for a segmentation.
@@ -39,14 +40,18 @@ def _warm_up() -> None:
             part()
 
 
-def _make_a_labels_layer() -> None:
-    """Have napari import pandas and numba, which its first Labels layer with features needs."""
+def _import_labels_needs() -> None:
+    """Import pandas and numba, which napari's first Labels layer with features needs.
+
+    A layer itself is not made: its units come from a registry that pint fills when it is first
+    asked, and the window may ask for it at the same time.
+    """
     import numpy as np
-    from napari.layers import Labels
+    import_module("pandas")
     from napari.utils.colormaps import DirectLabelColormap
 
-    colormap = DirectLabelColormap(color_dict={None: "white", 0: "transparent", 1: "red"})
-    Labels(np.zeros((2, 2), np.uint8), colormap=colormap, features={"index": [0], "name": [""]})
+    colors = {None: "white", 0: "transparent", 1: "red"}
+    DirectLabelColormap(color_dict=colors).map(np.zeros((2, 2), np.uint8))
 
 
 def _map_torch() -> None:
