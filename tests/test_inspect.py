@@ -162,6 +162,10 @@ def test_methods_without_compensation(
     names = [view.name for view in inspector.views]
     assert names[0] == f"Encoder, {name} (Ā)"
     assert not any(name.startswith("Compensation") for name in names)
-    assert inspector.colors().shape == (1, *inspector.encoding.grid, 3)
-    assert inspector.similarity(DARK).shape == (1, *inspector.encoding.grid)
+    assert len(inspector.encoding.embeddings) == 1
+    assert inspector.colors().shape == (12, *inspector.encoding.grid, 3)
+    assert inspector.similarity(DARK).shape == (12, *inspector.encoding.grid)
+    blind = Inspector(replace(inspector.encoding, inspection=None))
+    assert blind.colors().shape == (1, *inspector.encoding.grid, 3)
+    assert blind.similarity(DARK).shape == (1, *inspector.encoding.grid)
     assert len(inspector.stack_at(DARK, "Encoder, each layer")) == 11

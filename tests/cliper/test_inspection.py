@@ -342,6 +342,8 @@ def test_an_affinity_is_one_map_that_nothing_prepares() -> None:
         ("portrait", {}),
         ("portrait", {"variant": "paper"}),
         ("portrait", {"compensate": False, "attention": "identity"}),
+        ("portrait", {"compensate": False, "attention": "vanilla", "early_layers": 0}),
+        ("portrait", {"compensate": False, "early_layers": 2}),
         ("portrait", {"head_fusion": "mean"}),
         ("affinity", {}),
         ("sliding", {"early_layers": "all"}),
@@ -370,6 +372,7 @@ def test_what_is_kept(encoding: Encoding) -> None:
     """One half-precision matrix a layer, and queries and keys, not maps, of the U-Net's heads."""
     assert encoding.inspection is not None
     assert len(encoding.inspection.layers) == 5
+    assert encoding.inspection.embeddings.shape == (6, 84, 64)
     for layer in encoding.inspection.layers:
         assert layer.shape == (85, 85)
         assert layer.untyped_storage().nbytes() == 2 * 85**2
@@ -412,12 +415,13 @@ def test_every_pixel_lies_in_its_own_place() -> None:
     assert_allclose(found, np.kron(np.arange(12).reshape(3, 4), np.ones((2, 2))))
 
 
-@pytest.mark.parametrize("early", ["all", 0])
-def test_similarity_with_the_last_layer(early: str | int) -> None:
-    encoding = encode(early_layers=early, compensate=False)
+@pytest.mark.parametrize(("early", "inspect"), [("all", True), (0, True), (3, True), (3, False)])
+def test_similarity_with_the_last_layer(early: str | int, inspect: bool) -> None:
+    """Of all layers, whatever the settings make use of, where they were kept for it."""
+    encoding = encode(inspect=inspect, early_layers=early, compensate=False)
     with torch.no_grad():
         tower = plain.tower(case().clip.visual, pixels(), "fused", "reference", whole=False)
-    layers = tower.embeddings if early == "all" else tower.embeddings[-1:]
+    layers = tower.embeddings if inspect else tower.embeddings[-3:]
     found = layer_similarity(encoding, 37)
     assert found.shape == (len(layers), 12, 7)
     for likeness, layer in zip(found, layers, strict=True):
@@ -427,7 +431,7 @@ def test_similarity_with_the_last_layer(early: str | int) -> None:
 
 
 def with_embeddings(encoding: Encoding, embeddings: Tensor) -> Encoding:
-    return replace(encoding, embeddings=embeddings)
+    return replace(encoding, embeddings=embeddings, inspection=None)
 
 
 def test_colours_are_the_principal_components(encoding: Encoding) -> None:

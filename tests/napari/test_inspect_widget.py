@@ -253,6 +253,13 @@ def test_methods_stand_side_by_side(
         below = viewer.layers[viewer.layers.index(mask) - 1]
         places = [grid.position(viewer.layers.index(each), viewer.layers) for each in (mask, below)]
         assert places[0] == places[1]
+    masks[0].paint((10, 10), 7)
+    painted = masks[0].data == 7
+    count = len(viewer.layers)
+    inspect.press("compare")  # again
+    assert len(viewer.layers) == count
+    assert painted.any()
+    assert np.array_equal(masks[0].data == 7, painted)
     inspect.part(QCheckBox, "side-by-side").setChecked(False)
     assert not grid.enabled
     assert {layer.name for layer in viewer.layers if layer.visible} == {"photo", "photo [refined]"}

@@ -94,8 +94,9 @@ class Person(RuleBasedStateMachine):
         if not (self.viewer.layers):
             return
         layer = self.pick(list(self.viewer.layers), number)
+        if layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
         self.painted.pop(layer, None)
-        self.viewer.layers.remove(layer)
         self.dock.qtbot.wait(50)
 
     @rule(number=st.integers(0, 9))
@@ -341,6 +342,9 @@ def test_an_impatient_person_breaks_nothing_and_loses_nothing(
     Answer.answer = None
     monkeypatch.setattr(segment_widget, "RemovalDialog", Answer)
     monkeypatch.setattr(class_table.ClassTable, "edit_name", lambda *_: None)
+    # Nothing is drawn on the canvas: under Mesa, napari alone ends in a segmentation fault soon
+    # after an Image layer was removed, without a line of ours.
+    viewer.window._qt_viewer.canvas.native.setUpdatesEnabled(False)
     Person.viewer, Person.dock = viewer, dock
     run_state_machine_as_test(
         Person,

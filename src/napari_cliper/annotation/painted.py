@@ -1,8 +1,8 @@
 """Which pixels of a label map a person painted, so that the program leaves them alone.
 
 The map is someone else's (a Labels layer's): strokes are told, undo and redo are not. They are
-recognised by the values they bring back, step by step as the map's own history would. Where two
-explanations fit, the one that protects more counts; what has none is taken for painted.
+recognised by the values they bring back, step by step as the map's own history would. Where several
+explanations fit, what any of them leaves painted stays so; what has none is taken for painted.
 """
 
 from collections import deque
@@ -209,29 +209,26 @@ class Painted:
 
         Takes them out of `different`; False if no step explains any. Both arrays are flat.
         """
-        count, source = 0, self._done
-        best = (int(np.count_nonzero(different)), -different.size - 1, 0)
+        fewest = int(np.count_nonzero(different))
+        count, source, place, painted = 0, self._done, 0, self.mask.reshape(-1)
         for steps, way in ((self._done, -1), (self._undone, 1), (self._untold, 0)):
             mask = self.mask.reshape(-1).copy()
             for past, (step, left) in enumerate(self._fits(steps, data, different), 1):
-                mask[step.indices] = self._mask_there(step, steps)
-                if left is not None and left <= best[0]:
-                    # Of equals, what protects more, and then what keeps more steps as done: the
-                    # others are forgotten with the next stroke.
-                    rank = (left, -int(np.count_nonzero(mask)), -way * past)
-                    if rank < best:
-                        best, count, source = rank, past, steps
+                mask[step.indices] = step.mask_after if steps is self._undone else step.mask_before
+                if left is None or left > fewest or not (count or left < fewest):
+                    continue
+                painted = mask | painted if left == fewest else mask.copy()
+                # Of equals the latest, for the steps after it are forgotten with the next stroke.
+                if left < fewest or way * past > place:
+                    fewest, count, source, place = left, past, steps, way * past
+        self.mask[:] = painted.reshape(self.mask.shape)
         for _ in range(count):
             step = source.pop()
-            self.mask.reshape(-1)[step.indices] = self._mask_there(step, source)
             different[step.indices] = False
             if source is not self._untold:
                 (self._done if source is self._undone else self._undone).append(step)
                 self._settle()
         return count > 0
-
-    def _mask_there(self, step: _Step, source: deque[_Step]) -> Mask:
-        return step.mask_after if source is self._undone else step.mask_before
 
     def _fits(
         self, source: deque[_Step], data: LabelMap, different: Mask

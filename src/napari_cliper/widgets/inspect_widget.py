@@ -367,11 +367,12 @@ class InspectWidget(QWidget):
     def _compared(self, request: Request, methods: list[str]) -> Any:
         found = yield from inspection.comparison(request, methods)
         items = [inspection.method_layer(*each) for each in found]
-        return lambda: self._show_methods(request.plane, items)
+        return lambda: self._show_methods(request, items)
 
-    def _show_methods(self, plane: Plane, items: list[ResultLayer]) -> None:
+    def _show_methods(self, request: Request, items: list[ResultLayer]) -> None:
         self._side.setChecked(False)
-        self._side_by_side.take(self._picture.layer, plane, items)
+        plane, classes = request.plane, request.classes
+        self._side_by_side.take(self._picture.layer, plane, items, classes)
         self._side.setChecked(True)
 
     # The run

@@ -10,6 +10,9 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QProgressBar, QWidget
 
 PAUSE = 0.25  # seconds between two drawings of the same step: drawing takes the engine's time
+# Milliseconds after which work is long enough for the activity dock. An entry there moves a picture
+# beside the canvas, and without a GPU the window is drawn anew for each of its frames.
+LONG = 700
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Activity:
         self._wanted = step
         if not self._put_off and (step is not None or self._bar is not None or self._telling):
             self._put_off = True
-            QTimer.singleShot(0, self._tell)
+            QTimer.singleShot(LONG if self._bar is None else 0, self._tell)
 
     def _tell(self) -> None:
         self._put_off = False

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Layer
 
-from napari_cliper.widgets.layers import ResultLayer, add
+from napari_cliper.widgets.layers import ResultLayer, show
+from napari_cliper.widgets.masks import show_mask
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+    from napari_cliper.annotation.class_list import ClassList
     from napari_cliper.widgets.planes import Plane
 
 LINKED = ("opacity", "contour", "blending")
@@ -28,19 +30,21 @@ class SideBySide:
         self._hidden: list[Layer] = []
         self._grid: tuple[bool, int] | None = None
 
-    def take(self, picture: Image | None, plane: Plane, items: list[ResultLayer]) -> None:
-        """Add a pair of layers for each mask, in place of those of an earlier comparison."""
+    def take(
+        self, picture: Image | None, plane: Plane, items: list[ResultLayer], classes: ClassList
+    ) -> None:
+        """Show a pair of layers for each mask; those of an earlier comparison are taken again."""
         if picture is None:
             return
-        for pair in self._pairs:
-            for layer in pair:
-                if layer in self._viewer.layers:
-                    self._viewer.layers.remove(layer)
+        layers = self._viewer.layers
         self._pairs = []
         for item in items:
-            ground = add(self._viewer, plane, _ground(picture, plane, item), Image)
-            self._pairs.append((ground, add(self._viewer, plane, item, Labels)))
-        self._viewer.layers.link_layers([mask for _, mask in self._pairs], LINKED)
+            ground = show(self._viewer, plane, _ground(picture, plane, item))
+            mask = show_mask(self._viewer, plane, item, classes).layer
+            for layer in (ground, mask):
+                layers.move(layers.index(layer), len(layers))
+            self._pairs.append((ground, mask))
+        layers.link_layers([mask for _, mask in self._pairs], LINKED)
 
     def show(self, wanted: bool) -> None:
         """Show the fields and nothing else; or all that was shown before, and no fields."""

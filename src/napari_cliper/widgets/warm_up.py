@@ -47,6 +47,7 @@ def _import_labels_needs() -> None:
     asked, and the window may ask for it at the same time.
     """
     import numpy as np
+
     import_module("pandas")
     from napari.utils.colormaps import DirectLabelColormap
 
