@@ -18,10 +18,10 @@ ON_SCREEN := QT_API=pyqt6 QT_QPA_PLATFORM=xcb \
 endif
 PYTEST := $(ON_SCREEN) $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all parity benchmark screenshot lint qt-libraries clean
+.PHONY: help demo test test-all parity benchmark screenshots random lint qt-libraries clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## install, then segment two photographs with the small preset
 	rm -rf $(DEMO)
@@ -36,7 +36,7 @@ demo: $(VENV)/.installed-demo ## install, then segment two photographs with the 
 	@echo "    $(CURDIR)/$(DEMO)/motorcycle"
 	@echo "To paint on such masks in a window: $(BIN)/napari-cliper gui $(DEMO)/photographs/cat.png"
 
-test: qt-libraries $(VENV)/.installed-test ## install, then run the tests (about 5 minutes)
+test: qt-libraries $(VENV)/.installed-test ## install, then run the tests (about 9 minutes)
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 test-all: qt-libraries $(VENV)/.installed-test ## run all tests, the slow ones too
@@ -50,9 +50,13 @@ parity: qt-libraries $(VENV)/.installed-test ## compare with the reference stric
 benchmark: qt-libraries $(VENV)/.installed-test ## print how long the command and the window take
 	$(BIN)/python tools/benchmark_segment.py
 	$(ON_SCREEN) $(BIN)/python tools/benchmark_gui.py
+	$(ON_SCREEN) $(BIN)/python tools/benchmark_annotator.py
 
-screenshot: qt-libraries $(VENV)/.installed-test ## draw docs/images/window.png anew
+screenshots: qt-libraries $(VENV)/.installed-test ## draw the pictures of docs/images anew
 	$(ON_SCREEN) $(BIN)/python tools/screenshot.py
+
+random: qt-libraries $(VENV)/.installed-test ## play random actions in the window for ten minutes
+	CLIPER_RANDOM_EXAMPLES=100 $(PYTEST) tests/napari/test_random_actions.py $(PYTEST_ARGS)
 
 lint: qt-libraries $(VENV)/.installed-dev ## check style, types, layers and the manifest
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """How long the GUI thread was held, and by which of our callbacks."""
 
+import inspect
 import time
 from functools import wraps
 from types import FunctionType
@@ -83,13 +84,15 @@ class Pulse(QObject):
                     setattr(class_, name, self._timed(function))
 
     def _timed(self, function: FunctionType) -> Any:
-        wanted = function.__code__.co_argcount  # a slot need not take all that a signal brings
+        # A slot need not take all that a signal brings.
+        takes_any = function.__code__.co_flags & inspect.CO_VARARGS
+        wanted = None if takes_any else function.__code__.co_argcount
 
         @wraps(function)
-        def timed(*args: Any) -> Any:
+        def timed(*args: Any, **keywords: Any) -> Any:
             start, busy = time.perf_counter(), time.thread_time()
             try:
-                return function(*args[:wanted])
+                return function(*args[:wanted], **keywords)
             finally:
                 took = time.perf_counter() - start
                 self._busy = max(self._busy, time.thread_time() - busy)

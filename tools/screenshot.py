@@ -1,7 +1,8 @@
-"""Drive the real window and photograph it: `screenshot.py [docs/images/window.png]`.
+"""Drive the real window and photograph it for the documentation: `screenshot.py [docs/images]`.
 
-The dock is opened from the plugin, the cat from the samples, and Segment is clicked, as a person
-would. On a machine without a screen, run it under xvfb-run.
+The docks are opened from the plugin, a photograph from the samples; words are segmented, corrected
+and looked into as a person would. Writes window.png, inspector.png and methods.png. On a machine
+without a screen, run it under xvfb-run.
 """
 
 import sys
@@ -9,32 +10,70 @@ from pathlib import Path
 
 import napari
 from event_loop import wait, wait_until
-from qtpy.QtWidgets import QComboBox, QPushButton
+from qtpy.QtWidgets import QComboBox, QPushButton, QWidget
+from superqt import QCollapsible
 
-SIZE = 1400, 900
+from napari_cliper.widgets import InspectWidget, SegmentWidget
+from napari_cliper.widgets.class_box import ClassBox
+
+SIZE = 1500, 950
 
 
-def main(path: Path) -> None:
-    """Segment the cat with the small preset and write the window to `path`."""
+def main(folder: Path) -> None:
+    """Write all pictures into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
     viewer = napari.Viewer(show=True)
     viewer.window.resize(*SIZE)
-    viewer.open_sample("napari-cliper", "cat")
+    viewer.open_sample("napari-cliper", "motorcycle")
     _, widget = viewer.window.add_plugin_dock_widget("napari-cliper", "Segment with text")
+    assert isinstance(widget, SegmentWidget)
     preset = widget.findChild(QComboBox, "cliper-preset")
     preset.setCurrentIndex(preset.findData("small"))
-    segment = widget.findChild(QPushButton, "cliper-segment")
+    widget.findChild(ClassBox, "cliper-classes").setPlainText(
+        "motorcycle = motorbike\nshelf = rack, bookcase\nfloor"
+    )
     wait(500)
-    segment.click()
-    wait_until(segment.isEnabled)
-    viewer.layers["cat [coarse]"].visible = True
-    viewer.layers["cat [coarse]"].contour = 2
-    viewer.reset_view()
-    wait(500)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+    press(widget, "segment")
+    wait_until(lambda: widget.idle)
+    viewer.layers["motorcycle [refined]"].mode = "paint"
+    take(viewer, folder / "window.png")
+
+    viewer.layers["motorcycle [refined]"].visible = False
+    viewer.layers.selection.active = viewer.layers["motorcycle"]
+    press(widget, "inspect")
+    wait(300)
+    inspector = viewer.window._qt_window.findChild(InspectWidget)
+    assert isinstance(inspector, InspectWidget)
+    press(inspector, "look")
+    wait_until(lambda: inspector.idle)
+    point = (300.0, 190.0)  # on a wheel
+    inspector._live._pin(point)
+    inspector._live._show(point)
+    wait_until(lambda: inspector.idle)
+    viewer.layers["motorcycle [attention]"].opacity = 0.8
+    take(viewer, folder / "inspector.png")
+
+    inspector.findChild(QCollapsible, "cliper-comparison").expand(animate=False)
+    viewer.layers["motorcycle [attention]"].visible = False
+    viewer.layers["motorcycle [points]"].visible = False
+    press(inspector, "compare")
+    wait_until(lambda: inspector.idle)
+    take(viewer, folder / "methods.png")
     viewer.close()
+
+
+def press(widget: QWidget, name: str) -> None:
+    """Press a button of a dock."""
+    widget.findChild(QPushButton, f"cliper-{name}").click()
+
+
+def take(viewer: napari.Viewer, path: Path) -> None:
+    """Photograph the whole window."""
+    viewer.reset_view()
+    wait(1000)
+    viewer.window.screenshot(str(path), canvas_only=False, flash=False)
     print(path)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images/window.png"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images"))

@@ -539,6 +539,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.person = Annotator()
         self.looked = True
+        self.newest = 2
 
     @property
     def map(self):
@@ -547,12 +548,17 @@ class Machine(RuleBasedStateMachine):
     def value(self, drawn):
         return drawn
 
+    def new_value(self):
+        self.newest += 1
+        if self.newest > np.iinfo(self.map.data.dtype).max:
+            self.map.data = self.map.data.astype(np.uint16)
+        return self.newest
+
     def values(self, dabs):
         return [(where, self.value(drawn)) for where, drawn in dabs]
 
-    def proposal(self, where, drawn):
+    def proposal(self, where, value):
         """The map with another value in some places, whether they are painted or not."""
-        value = self.value(drawn)
         proposal = self.map.data.copy()
         proposal.flat[where] = value
         return proposal
@@ -589,7 +595,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(where=pixels, drawn=st.integers(0, 2))
     def update(self, where, drawn):
-        proposal = self.proposal(where, drawn)
+        proposal = self.proposal(where, self.value(drawn))
         self.looked = True
         before, painted = self.map.data.copy(), self.map.owner.copy()
         self.person.update(proposal)
@@ -597,14 +603,15 @@ class Machine(RuleBasedStateMachine):
 
     @rule(places=st.lists(pixels, min_size=1, max_size=3), drawn=st.integers(0, 2))
     def drag(self, places, drawn):
-        proposals = [self.proposal(where, drawn) for where in places]
+        proposals = [self.proposal(where, self.value(drawn)) for where in places]
         self.looked = True
         self.person.preview(proposals)
         self.person.update(proposals[-1])
 
-    @rule(where=rectangles, more=pixels, drawn=st.integers(0, 2))
-    def reset(self, where, more, drawn):
-        proposal = self.proposal([*where, *more], drawn)
+    @rule(where=rectangles, more=pixels)
+    def reset(self, where, more):
+        # Released pixels all change: the map's history knows nothing of those that do not.
+        proposal = self.proposal([*where, *more], self.new_value())
         self.looked = True
         self.person.reset(where, proposal)
 
@@ -621,15 +628,8 @@ class Machine(RuleBasedStateMachine):
 class Exact(Machine):
     """Every value is new, so that there is one explanation for whatever happens."""
 
-    def __init__(self):
-        super().__init__()
-        self.last = 0
-
     def value(self, drawn):
-        self.last += 1
-        if self.last > np.iinfo(self.map.data.dtype).max:
-            self.map.data = self.map.data.astype(np.uint16)
-        return self.last
+        return self.new_value()
 
     @precondition(lambda self: self.map.done)
     @rule(count=steps)

@@ -18,16 +18,25 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cliper.widgets import SegmentWidget
+from napari_cliper.models.presets import load_presets
+from napari_cliper.widgets import SegmentWidget, progress
 from napari_cliper.widgets.class_table import ClassTable, Column
 
 T = TypeVar("T", bound=QWidget)
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the real models look at a quarter of the patches: many tests, few minutes."""
+    monkeypatch.setitem(load_presets()["small"].settings, "shorter_side", 224)
+    # On a display without a GPU, the picture that moves in the activity dock takes half the time.
+    monkeypatch.setattr(progress, "LONG", 1_000_000)
+
+
 @pytest.fixture
 def viewer(make_napari_viewer: Callable[..., Viewer]) -> Viewer:
     viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1500, 950)
+    viewer.window.resize(1000, 800)
     return viewer
 
 

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
     QFileDialog,
+    QLabel,
     QLineEdit,
     QPlainTextEdit,
     QToolButton,
@@ -101,7 +102,7 @@ def test_a_mistake_is_told_below_and_the_table_stays(dock: Any, told: list[str])
     dock.settle()
     dock.type("cat\ncat")
     dock.settle()
-    hint = dock.widget.findChild(type(dock.status), "cliper-class-hint")
+    hint = dock.widget.findChild(QLabel, "cliper-class-hint")
     assert hint.isVisible()
     assert "more than once" in hint.text()
     assert dock.names() == ["cat", "dog"]
@@ -378,7 +379,7 @@ def test_background_words_and_templates_can_be_edited(
         sentences.setPlainText("no gap")
         dialog.accept()
         assert dialog.isVisible()  # a mistake keeps it open
-        assert "{}" in dialog.findChild(type(dock.status), "cliper-words-mistake").text()
+        assert "{}" in dialog.findChild(QLabel, "cliper-words-mistake").text()
         sentences.setPlainText("a microscopy image of {}")
         dialog.accept()
 

@@ -13,22 +13,10 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QListWidget, QPushButto
 from skimage.data import cat
 from superqt import QCollapsible
 
-from napari_cliper.models.presets import load_presets
 from napari_cliper.widgets import InspectWidget, SegmentWidget, segmentation, workspace
 
 CAT = cat()[::2, ::2]
 PLACED: dict[str, Any] = {"scale": (0.5, 0.25), "translate": (3, 4), "rotate": 20}
-
-
-@pytest.fixture(autouse=True)
-def _few_patches(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the real models look at few patches."""
-    monkeypatch.setitem(load_presets()["small"].settings, "shorter_side", 224)
-    segmentation._segmenters.clear()
-    segmentation.encodings.clear()
-    yield
-    segmentation._segmenters.clear()
-    segmentation.encodings.clear()
 
 
 @pytest.fixture

@@ -176,6 +176,17 @@ def test_many_maps_are_one_layer_to_scroll_through(viewer: ViewerModel, picture:
     assert layer.axis_labels == ("map", "y", "x")
 
 
+def test_maps_of_a_stack_have_an_axis_of_their_own(viewer: ViewerModel) -> None:
+    stack = viewer.add_image(np.zeros((7, 40, 60)), scale=(4, 1, 1), translate=(100, 0, 0))
+    viewer.dims.set_point(0, 100 + 3 * 4)
+    maps = np.random.default_rng(0).random((5, 8, 20), np.float32)
+    layer = show(viewer, shown_plane(viewer, stack), map_layer("heads", maps, (40, 60)))
+    assert viewer.dims.ndim == 4
+    assert layer.data.shape == (5, 1, 8, 20)
+    assert tuple(layer.data_to_world((2, 0, 0, 0))[:2]) == (2, 112)  # on its plane
+    assert tuple(viewer.dims.range[0])[:2] == (0, 4)
+
+
 def test_coloured_maps_lie_there_too(viewer: ViewerModel, picture: Image) -> None:
     colors = np.random.default_rng(0).random((3, 8, 20, 3), np.float32)
     item = ResultLayer("colours", colors, {}, {"rgb": True}, (5.0, 3.0), ("layer",))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from pytestqt.qtbot import QtBot
 
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.widgets import masks
@@ -180,6 +181,37 @@ def test_a_stroke_in_the_midst_of_a_drag_stays(segment: Segment) -> None:
     assert theirs.any()
     assert np.array_equal(mask.layer.data == 7, theirs)
     assert np.all(mask.layer.data[~theirs] == 2)
+
+
+def test_an_update_waits_until_the_brush_is_lifted(segment: Segment, qtbot: QtBot) -> None:
+    mask = segment(1)
+    layer = mask.layer
+    with layer.block_history():  # as napari does from pressing the button to letting it go
+        layer.paint((20, 30), 7)
+        mask.preview(plain(0))
+        mask.propose(plain(0))
+        mask.propose(plain(2))
+        layer.paint((25, 35), 7)
+        qtbot.wait(80)
+        assert set(np.unique(layer.data)) == {1, 7}
+    theirs = layer.data == 7
+    qtbot.waitUntil(lambda: 2 in layer.data)
+    assert np.array_equal(layer.data == 7, theirs)
+    assert np.array_equal(mask.painted.mask, theirs)
+    layer.undo()
+    assert np.all(layer.data[~theirs] == 1)
+    layer.undo()
+    assert np.all(layer.data == 1)
+
+
+def test_what_an_undo_may_bring_back_keeps_its_id(segment: Segment) -> None:
+    mask = segment(1)
+    paint(mask.layer)
+    mask.replace(7, 0, painted=False)
+    assert 7 not in mask.painted.ids(mask.layer.data)
+    assert 7 in mask.painted.ids_to_come_back()
+    mask.layer.undo()
+    assert 7 in mask.painted.ids(mask.layer.data)
 
 
 def test_an_update_changes_what_is_drawn(viewer: ViewerModel, segment: Segment) -> None:

@@ -23,7 +23,7 @@ def find(menu: QMenu | QMenuBar, *path: str) -> QAction:
 def test_menus_open_the_dock_and_the_samples(viewer: Viewer, qtbot: QtBot) -> None:
     window = viewer.window._qt_window
     assert window.findChild(SegmentWidget) is None
-    find(window.menuBar(), "Plugins", "Segment with text (CLIPer)").trigger()
+    find(window.menuBar(), "Plugins", "CLIPer", "Segment with text (CLIPer)").trigger()
     widget = window.findChild(SegmentWidget)
     qtbot.waitUntil(widget.isVisible)
     in_layers = find(window.menuBar(), "Layers", "Segment", "Segment with text (CLIPer)")

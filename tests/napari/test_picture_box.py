@@ -6,8 +6,10 @@ from napari.components import ViewerModel
 from pytestqt.qtbot import QtBot
 
 from napari_cliper.annotation.class_list import ClassList
-from napari_cliper.widgets.layers import attention_layer, labels_layer, show, shown_plane
+from napari_cliper.widgets.layers import labels_layer, map_layer, show
+from napari_cliper.widgets.masks import show_mask
 from napari_cliper.widgets.picture_box import PictureBox
+from napari_cliper.widgets.planes import shown_plane
 
 PIXELS = np.zeros((40, 60), np.uint8)
 
@@ -64,8 +66,9 @@ def test_only_pictures_are_offered(viewer: ViewerModel, box: PictureBox) -> None
     viewer.add_points(np.zeros((1, 2)))
     viewer.add_labels(PIXELS)
     plane = shown_plane(viewer, picture)
-    show(viewer, plane, labels_layer("refined", PIXELS, ClassList.parse("cat")))
-    show(viewer, plane, attention_layer(np.ones((4, 6), np.float32), PIXELS.shape))
+    classes = ClassList.parse("cat")
+    show_mask(viewer, plane, labels_layer("refined", PIXELS, classes), classes)
+    show(viewer, plane, map_layer("attention", np.ones((4, 6), np.float32), PIXELS.shape))
     assert names(box) == ["a"]
 
 

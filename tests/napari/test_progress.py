@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from napari import Viewer
 from napari.layers import Image
 from napari.utils import progress
@@ -11,6 +12,11 @@ from skimage.data import cat
 
 from napari_cliper.widgets import progress as ours
 from napari_cliper.widgets.progress import Activity, ProgressBar, Shown
+
+
+@pytest.fixture(autouse=True)
+def _soon(_quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ours, "LONG", 200)
 
 
 def entries() -> list[progress]:
@@ -29,6 +35,7 @@ def test_a_step_is_shown_at_once_and_its_parts_now_and_then(qtbot: QtBot) -> Non
     assert bar.value() == 2
     bar.rest()
     assert (bar.format(), bar.value()) == ("", 0)
+    qtbot.waitUntil(lambda: entries() == [])
 
 
 def test_long_work_has_an_entry_in_the_activity_dock(qtbot: QtBot) -> None:

@@ -22,7 +22,6 @@ from qtpy.QtWidgets import QComboBox, QPushButton, QToolButton
 from skimage.data import cat
 from superqt import QLabeledDoubleSlider
 
-from napari_cliper.models.presets import load_presets
 from napari_cliper.widgets import class_table, segment_widget
 from napari_cliper.widgets.class_table import Column
 from napari_cliper.widgets.masks import of
@@ -222,6 +221,29 @@ class Person(RuleBasedStateMachine):
 
     # The run
 
+    @rule(label=st.integers(0, 4), words=st.sampled_from(WORDS))
+    def paint_while_the_run_ends(self, label: int, words: str) -> None:
+        """Hold the brush down on a mask until the new masks are there."""
+        masks = [layer for layer in self.masks if layer.visible]
+        if not masks or self.viewer.dims.ndim > 2:
+            return
+        layer = masks[-1]
+        before = layer.data.copy()
+        layer.brush_size = 25
+        with layer.block_history():  # as napari does from pressing the button to letting it go
+            layer.paint((30, 50), label)
+            theirs = layer.data != before
+            self.dock.classes.setPlainText(words)
+            self.dock.click(self.dock.segment)
+            self.dock.wait()
+            layer.paint((40, 60), label)
+            theirs |= layer.data != before
+        strokes = self.painted.setdefault(layer, {})
+        for place in zip(*np.nonzero(theirs), strict=True):
+            strokes[place] = label
+        self.dock.qtbot.wait(100)
+        assert of(layer).painted.count() <= len(strokes)
+
     @rule(words=st.sampled_from(WORDS))
     def segment_anew(self, words: str) -> None:
         self.dock.classes.setPlainText(words)
@@ -329,13 +351,6 @@ class Answer:
         return self._others[min(Answer.answer or 0, len(self._others) - 1)]
 
 
-@pytest.fixture
-def _small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the real models look at few patches, so that many things can happen in a minute."""
-    monkeypatch.setitem(load_presets()["small"].settings, "shorter_side", 112)
-
-
-@pytest.mark.usefixtures("_small_pictures")
 def test_an_impatient_person_breaks_nothing_and_loses_nothing(
     viewer: Viewer, dock: Any, monkeypatch: pytest.MonkeyPatch, told: list[str]
 ) -> None:

@@ -129,8 +129,9 @@ class Painted:
         different = (data != self.seen).reshape(-1)
         if not different.any():
             return
-        while self._retrace(data.reshape(-1), different):
-            pass
+        if not self._retrace_one(data.reshape(-1), different):
+            while self._retrace(data.reshape(-1), different):
+                pass
         if different.any():
             self._untold.append(self._step(np.flatnonzero(different), data, by_person=True))
         self.seen = _copy(data)
@@ -170,6 +171,15 @@ class Painted:
         self._check(data)
         return frozenset(np.unique(data[self.mask]).tolist())
 
+    def ids_to_come_back(self) -> frozenset[int]:
+        """The values that undo or redo may give back to painted pixels."""
+        found: set[int] = set()
+        for steps, back in ((self._done, True), (self._undone, False)):
+            for step in steps:
+                values = step.before if back else step.after
+                found.update(np.unique(values[step.mask_before if back else step.mask_after]))
+        return frozenset(map(int, found))
+
     def count(self) -> int:
         """How many pixels are painted."""
         return int(np.count_nonzero(self.mask))
@@ -203,6 +213,35 @@ class Painted:
         """What was pending belongs to the past of the latest step."""
         self._untold.clear()
         self._released[:] = False
+
+    def _retrace_one(self, data: LabelMap, different: Mask) -> bool:
+        """Go back or forth one step if that, and the other way not, explains all of `different`.
+
+        The usual case, told from the latest steps alone.
+        """
+        count = int(np.count_nonzero(different))
+        fitting = []
+        for source in (self._done, self._undone):
+            if source:
+                step = source[-1]
+                values = step.before if source is self._done else step.after
+                changed = step.before != step.after
+                if (
+                    count == np.count_nonzero(changed)
+                    and different[step.indices][changed].all()
+                    and np.array_equal(data[step.indices], values)
+                ):
+                    fitting.append(source)
+        if len(fitting) != 1:
+            return False
+        (source,) = fitting
+        step = source.pop()
+        back = source is self._done
+        self.mask.reshape(-1)[step.indices] = step.mask_before if back else step.mask_after
+        (self._undone if back else self._done).append(step)
+        self._settle()
+        different[:] = False
+        return True
 
     def _retrace(self, data: LabelMap, different: Mask) -> bool:
         """Go back or forth as many steps as explain most of the pixels that are different.

@@ -213,10 +213,12 @@ class Labeller:
         """The ranking of the classes that are present; the last one is kept."""
         present = self.present(thresholds, known)
         key = tuple(present.tolist())
-        if key not in self._last:
+        ranking = self._last.get(key)  # another thread may clear what is kept
+        if ranking is None:
+            ranking = self._rank(present)
             self._last.clear()
-            self._last[key] = self._rank(present)
-        return self._last[key]
+            self._last[key] = ranking
+        return ranking
 
     def _rank(self, present: Tensor) -> Ranking:
         # Where no score is above 0 there is no winner.

@@ -117,6 +117,21 @@ class AdjustmentPanel(QWidget):
         moved = {name: self._sliders[name].value() for name in self._moved}
         return Adjustment(**moved, all_present=self._all_present.isChecked())
 
+    def show_adjustment(self, adjustment: Adjustment) -> None:
+        """Show what a picture's masks were made with."""
+        given = {name: getattr(adjustment, name) for name in self._sliders}
+        self._moved = {
+            name
+            for name, value in given.items()
+            if value is not None and (name != "refinement" or value != 1)
+        }
+        with QSignalBlocker(self._all_present):
+            self._all_present.setChecked(adjustment.all_present)
+        for name in self._moved:
+            with QSignalBlocker(self._sliders[name]):
+                self._sliders[name].setValue(given[name])
+        self._show_defaults()
+
     @property
     def sliding(self) -> bool:
         """Whether someone holds a slider."""

@@ -10,7 +10,6 @@ from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QMenu,
     QSplitter,
     QToolButton,
@@ -25,7 +24,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.atomic import atomic_write
 from napari_cliper.widgets.class_box import ClassBox
 from napari_cliper.widgets.class_table import ClassTable, Found
-from napari_cliper.widgets.parts import part, wrapped
+from napari_cliper.widgets.parts import TextLines, part
 from napari_cliper.widgets.words_dialog import WordsDialog
 
 TYPING_PAUSE = 150  # milliseconds after which the table follows the text
@@ -44,6 +43,11 @@ class ClassPanel(QWidget):
         Gives the ids that painted pixels hold: their classes stay.
     usual_words : callable
         Gives the preset's background words and templates.
+
+    Attributes
+    ----------
+    naming : bool
+        Whether the list changes by a class whose name is yet to be typed.
     """
 
     changed = Signal()  # the list is another one
@@ -63,6 +67,7 @@ class ClassPanel(QWidget):
         self._painted_ids = painted_ids
         self._usual_words = usual_words
         self._classes: ClassList | None = None
+        self.naming = False
         self._read = ""  # the text that the list was read from
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
@@ -79,8 +84,7 @@ class ClassPanel(QWidget):
             " What follows # is a comment. Ctrl+Enter segments.",
         )
         self.table = part(ClassTable(), "class-table", "")
-        self._hint = part(QLabel(), "class-hint", "What is wrong with the text")
-        wrapped(self._hint)
+        self._hint = part(TextLines(3), "class-hint", "What is wrong with the text")
         self._hint.hide()
         self._add = part(QToolButton(), "add-class", "Add a class; the others keep their numbers")
         self._add.setText("+")
@@ -177,10 +181,10 @@ class ClassPanel(QWidget):
         """Show in the table what the text would become, and below it what is wrong with it."""
         hint = ""
         if not self.text.toPlainText().strip():
-            self.table.classes.show_classes(None)
+            self.table.show_classes(None)
         else:
             try:
-                self.table.classes.show_classes(self._from_text())
+                self.table.show_classes(self._from_text())
             except NapariCliperError as error:
                 hint = str(error)
         self._hint.setText(hint)
@@ -213,7 +217,8 @@ class ClassPanel(QWidget):
         self._read = self.text.toPlainText()
         self._pause.stop()
         self._hint.hide()
-        self.table.classes.show_classes(classes)
+        self.table.show_classes(classes)
+        self.table.classes.forget_hidden(classes)
         if classes != before:
             self.changed.emit()
 
@@ -224,11 +229,14 @@ class ClassPanel(QWidget):
             taken = {name.casefold() for name in before.names} if before else set()
             numbers = (f"class {number}" for number in range(1, len(taken) + 2))
             name = next(name for name in numbers if name not in taken)
+            self.naming = True
             self._agree(class_edits.added(before, name, self._painted_ids()))
         except NapariCliperError as error:
             self._mirror()
             self.failed.emit(error)
             return
+        finally:
+            self.naming = False
         self.table.edit_name(self.table.classes.rowCount() - 1)
 
     def _ask_removal(self) -> None:

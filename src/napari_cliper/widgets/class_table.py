@@ -90,8 +90,11 @@ class ClassTableModel(QAbstractTableModel):
         else:
             self.beginResetModel()
             self._entries = entries
-            self.hidden &= {entry.id for entry in entries}
             self.endResetModel()
+
+    def forget_hidden(self, classes: ClassList | None) -> None:
+        """Draw the classes again that are gone from the list, should they come back."""
+        self.hidden &= {entry.id for entry in classes or ()}
 
     def show_found(self, found: dict[int, Found]) -> None:
         """Show what was found, by id."""
@@ -264,6 +267,13 @@ class ClassTable(QTableView):
         """The id of the class whose row is chosen."""
         row = self.currentIndex().row()
         return self.classes.entry(row).id if 0 <= row < self.classes.rowCount() else None
+
+    def show_classes(self, classes: ClassList | None) -> None:
+        """Show this list, or none; the chosen class stays chosen."""
+        chosen = self.current_id
+        self.classes.show_classes(classes)
+        if chosen is not None:
+            self.choose(chosen)
 
     def choose(self, id_: int) -> None:
         """Choose the row of a class without telling."""

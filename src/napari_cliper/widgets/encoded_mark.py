@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
@@ -10,10 +11,11 @@ from superqt.utils import QSignalDebouncer
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.planes import shown_plane
-from napari_cliper.widgets.segmentation import is_encoded
+from napari_cliper.widgets.planes import Plane, digest, shown_plane
+from napari_cliper.widgets.segmentation import encodings
 
 if TYPE_CHECKING:
+    from napari.layers import Image
     from napari.viewer import Viewer
 
     from napari_cliper.widgets.picture_box import PictureBox
@@ -23,13 +25,31 @@ PAUSE = 200  # milliseconds: pixels may change many times in a row
 _EVENTS = ("data", "set_data", "contrast_limits")
 
 
+class State(Enum):
+    """What is known of a plane's pixels.
+
+    CHANGED: something was found in it, but pixels or model are others now.
+    """
+
+    UNKNOWN = "unknown"
+    ENCODED = "encoded"
+    CHANGED = "changed"
+
+
+_SAID = {
+    State.UNKNOWN: ("", ""),
+    State.ENCODED: ("encoded", "New words and sliders cost next to nothing"),
+    State.CHANGED: ("changed", "Pixels or model are others since: Segment looks anew"),
+}
+
+
 class EncodedMark(QLabel):
     """Watches the chosen picture's pixels, and what is kept of them.
 
     Attributes
     ----------
-    encoded : bool
-        Whether the plane that is shown is encoded with the chosen model, as it is now.
+    state : State
+        Of the plane that is shown.
     """
 
     checked = Signal()
@@ -42,12 +62,12 @@ class EncodedMark(QLabel):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self.encoded = False
-        self.setFixedWidth(self.fontMetrics().horizontalAdvance("encoded") + 4)  # nothing jumps
+        self.state = State.UNKNOWN
+        self.setFixedWidth(self.fontMetrics().horizontalAdvance("encoded") + 12)  # nothing jumps
         self._viewer, self._picture, self._workspace = viewer, picture, workspace
-        self._watched: object = None
+        self._watched: Image | None = None
         self._latest = Latest(self)
-        self._latest.failed.connect(lambda _: self._show(False))
+        self._latest.failed.connect(lambda _: self._show(State.UNKNOWN))
         self._pause = QSignalDebouncer(parent=self)
         self._pause.setTimeout(PAUSE)
         self._pause.triggered.connect(self._check)
@@ -63,41 +83,56 @@ class EncodedMark(QLabel):
 
     def _watch(self) -> None:
         """Listen to the chosen picture, and no longer to the one before."""
-        layer = self._picture.layer
-        if layer is self._watched:
-            return
+        if self._picture.layer is not self._watched:
+            self._listen_to(self._picture.layer)
+            self._show(State.UNKNOWN)
+            self.look()
+
+    def _listen_to(self, layer: Image | None) -> None:
         for name in _EVENTS:
             if self._watched is not None:
-                getattr(self._watched.events, name).disconnect(self.look)  # type: ignore[attr-defined]
+                getattr(self._watched.events, name).disconnect(self.look)
             if layer is not None:
                 getattr(layer.events, name).connect(self.look)
         self._watched = layer
-        self._show(False)
-        self.look()
+
+    def stop(self) -> None:
+        """Watch nothing any more: the dock goes."""
+        self._latest.stop()
+        self._pause.cancel()
+        self._listen_to(None)
+        self._viewer.dims.events.current_step.disconnect(self.look)
 
     def _check(self) -> None:
-        layer = self._picture.layer
-        if layer is None:
+        plane = self._plane()
+        if plane is None:
+            self._show(State.UNKNOWN)
             return
-        try:
-            plane = shown_plane(self._viewer, layer)
-        except NapariCliperError:
-            self._show(False)
-            return
-        model = self._workspace.model
-        self._latest.ask(
-            lambda: (plane.key, is_encoded(plane, model)),
-            lambda answer: self._show(answer[1], self._workspace.scene(plane) is not None),
-        )
+        scene, model = self._workspace.scene(plane), self._workspace.model
 
-    def _show(self, encoded: bool, known: bool = False) -> None:
-        self.encoded = encoded
-        text, help_text = {
-            (True, True): ("encoded", "New words and sliders cost next to nothing"),
-            (True, False): ("encoded", "Words cost next to nothing"),
-            (False, True): ("changed", "Pixels or model changed since: Segment looks anew"),
-            (False, False): ("", ""),
-        }[encoded, known]
+        def check() -> State:
+            found = digest(plane.pixels())
+            if scene is not None and (scene.digest, scene.model) != (found, model):
+                return State.CHANGED
+            return State.ENCODED if (model, found) in encodings else State.UNKNOWN
+
+        self._latest.ask(check, lambda state: self._show_of(plane, state))
+
+    def _plane(self) -> Plane | None:
+        try:
+            layer = self._picture.layer
+            return None if layer is None else shown_plane(self._viewer, layer)
+        except NapariCliperError:
+            return None
+
+    def _show_of(self, plane: Plane, state: State) -> None:
+        now = self._plane()
+        if now is not None and now.key == plane.key:
+            self._show(state)
+
+    def _show(self, state: State) -> None:
+        self.state = state
+        text, help_text = _SAID[state]
         self.setText(text)
         self.setToolTip(help_text)
         self.checked.emit()

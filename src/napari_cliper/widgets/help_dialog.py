@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
 
 SHORTCUTS = {
@@ -30,7 +29,6 @@ class HelpDialog(QDialog):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Segment with text")
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         rows = "".join(
             f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{what}</td></tr>"
             for key, what in SHORTCUTS.items()

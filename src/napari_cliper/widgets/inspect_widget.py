@@ -25,7 +25,7 @@ from napari_cliper.widgets.jobs import Job
 from napari_cliper.widgets.latest import Latest
 from napari_cliper.widgets.layers import KEY, ResultLayer, show
 from napari_cliper.widgets.live_attention import LiveAttention
-from napari_cliper.widgets.parts import beside, form, narrow, part, scrolling, tell, wrapped
+from napari_cliper.widgets.parts import TextLines, beside, form, narrow, part, scrolling, tell
 from napari_cliper.widgets.picture_box import PictureBox
 from napari_cliper.widgets.planes import shown_plane
 from napari_cliper.widgets.progress import ProgressBar
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from napari_cliper.widgets.planes import Plane
     from napari_cliper.widgets.segmentation import Scene
 
+_LAYER_EVENTS = ("inserted", "removed", "reordered", "renamed")
 _NAME = Qt.ItemDataRole.UserRole
 _CHECKED, _UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
@@ -84,7 +85,7 @@ class InspectWidget(QWidget):
         )
         self._cancel = part(QPushButton("Cancel"), "inspect-cancel", "Stop before the next step")
         self._progress = part(ProgressBar(), "inspect-progress", "The step at work")
-        self._status = part(QLabel(), "inspect-status", "What is shown")
+        self._status = part(TextLines(2), "inspect-status", "What is shown")
         self._view = part(QSearchableComboBox(), "view", "Whose attention is shown; type to search")
         self._follow = part(
             QCheckBox("Follow the mouse"),
@@ -134,11 +135,11 @@ class InspectWidget(QWidget):
             "side-by-side",
             "Show one method a field; unticked, everything is as it was",
         )
+        self._side.setEnabled(False)
 
     def _lay_out(self) -> None:
         narrow(self._picture)
         narrow(self._view)
-        wrapped(self._status)
         rows = form()
         rows.addRow("Picture", self._picture)
         rows.addRow(beside(self._start, self._cancel))
@@ -158,6 +159,8 @@ class InspectWidget(QWidget):
             below.addWidget(widget)
         fold = part(QCollapsible("Methods side by side"), "comparison", "")
         fold.setDuration(0)
+        fold.toggleButton().setObjectName("cliper-comparison-fold")
+        fold.toggleButton().setToolTip("Fold or unfold")
         fold.addWidget(methods)
         inside = QWidget()
         layout = QVBoxLayout(inside)
@@ -175,6 +178,7 @@ class InspectWidget(QWidget):
         self._latest.failed.connect(self._fail)
         self._live.failed.connect(self._fail)
         self._live.pointed.connect(self._say_point)
+        self._live.dismissed.connect(lambda: self._follow.setChecked(False))
         self._start.clicked.connect(self._look)
         self._cancel.clicked.connect(self._stop)
         self._picture.layer_changed.connect(self._turn_to_picture)
@@ -193,7 +197,7 @@ class InspectWidget(QWidget):
             self._buttons[name].clicked.connect(act)
         self._compare.clicked.connect(self._compare_methods)
         self._side.toggled.connect(self._side_by_side.show)
-        for event in ("inserted", "removed", "reordered", "renamed"):
+        for event in _LAYER_EVENTS:
             getattr(self._viewer.layers.events, event).connect(self.reset_choices)
         self._viewer.dims.events.current_step.connect(self._follow_sliders)
 
@@ -208,9 +212,18 @@ class InspectWidget(QWidget):
             self._job.cancel()
             self._progress.rest()
             self._live.stop()
+            self._close_down()
         elif kind in (QEvent.Type.Show, QEvent.Type.Hide):
             self._set_following()
         return bool(super().event(event))
+
+    def _close_down(self) -> None:
+        """Leave the viewer as it is without us."""
+        self._latest.stop()
+        self._side.setChecked(False)
+        for event in _LAYER_EVENTS:
+            getattr(self._viewer.layers.events, event).disconnect(self.reset_choices)
+        self._viewer.dims.events.current_step.disconnect(self._follow_sliders)
 
     @property
     def idle(self) -> bool:
@@ -262,6 +275,9 @@ class InspectWidget(QWidget):
 
     def _choose_view(self, name: str) -> None:
         if self._inspector is not None and self._view.findText(name) >= 0:
+            line = self._view.lineEdit()
+            if line is not None and not line.hasFocus():
+                line.setCursorPosition(0)  # the beginning of a long name is shown
             self._live.view = name
             group = next(view.group for view in self._inspector.views if view.name == name)
             several = sum(view.group == group for view in self._inspector.views) > 1
@@ -372,7 +388,8 @@ class InspectWidget(QWidget):
     def _show_methods(self, request: Request, items: list[ResultLayer]) -> None:
         self._side.setChecked(False)
         plane, classes = request.plane, request.classes
-        self._side_by_side.take(self._picture.layer, plane, items, classes)
+        self._side_by_side.take(plane, items, classes)
+        self._side.setEnabled(True)
         self._side.setChecked(True)
 
     # The run

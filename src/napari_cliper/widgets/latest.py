@@ -12,15 +12,15 @@ from qtpy.QtCore import QObject, Signal
 class Latest(QObject):
     """Runs one function at a time; of those that wait meanwhile, only the last is run.
 
-    Signals, on the GUI thread: `failed` brings the exception, `idled` comes when nothing waits.
+    The signal `failed` brings an exception, on the GUI thread.
     """
 
     failed = Signal(object)
-    idled = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._waiting: tuple[Callable[[], Any], Callable[[Any], None]] | None = None
+        self._then: Callable[[Any], None] | None = None
         self._at_work = False
         self._stopped = False
 
@@ -41,7 +41,7 @@ class Latest(QObject):
     def forget(self) -> None:
         """Drop what waits, and the result of what runs."""
         self._waiting = None
-        self._then: Callable[[Any], None] | None = None
+        self._then = None
 
     def stop(self) -> None:
         """Take no more work: the window goes."""
@@ -67,8 +67,6 @@ class Latest(QObject):
             else:
                 self.failed.emit(error)
         self._next()
-        if self.idle:
-            self.idled.emit()
 
 
 def _outcome(work: Callable[[], Any]) -> tuple[Any, Exception | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,7 +85,8 @@ def dress(classes: ClassList, hidden: Collection[int] = ()) -> dict[str, Any]:
         alpha = 0 if entry.id in hidden else 255
         colors[entry.id] = np.array((*entry.color, alpha)) / 255
     colormap = DirectLabelColormap(color_dict=colors)
-    colormap.map(np.zeros(1, np.uint8))  # napari keeps the table it builds here: not for later
+    # napari builds a table here and keeps it, and compiles what it needs for two dimensions.
+    colormap.map(np.zeros((1, 1), np.uint8))
     names = ["background", *(entry.name for entry in classes)]
     return {"colormap": colormap, "features": {"index": [0, *classes.ids], "name": names}}
 
@@ -115,7 +116,7 @@ def map_layer(
         role,
         maps,
         attributes={"contrast_limits": limits},
-        first={"colormap": colormap, "opacity": 0.6},
+        first={"colormap": colormap, "opacity": 0.8, "blending": "additive"},
         stretch=stretch,
         axis_labels=(axis,) * (maps.ndim - 2),
     )
@@ -123,6 +124,7 @@ def map_layer(
 
 def show(viewer: Viewer, plane: Plane, item: ResultLayer) -> Layer:
     """Update the Image layer with this role, or add one if there is none with as many axes."""
+    item = _beyond(plane, item)
     layer = find(viewer, plane, item.role)
     if layer is None or layer.data.ndim != item.data.ndim:
         layer = add(viewer, plane, item, Image)
@@ -198,7 +200,24 @@ def fitting_classes(layer: Layer) -> str:
 
 def placed(plane: Plane, item: ResultLayer) -> dict[str, Any]:
     """Where a result lies: over its plane, whatever axes stand before those."""
-    return stretched(plane.placement, item.stretch, item.axis_labels)
+    placement = stretched(plane.placement, item.stretch, item.axis_labels)
+    if len(item.axis_labels) > 1:  # as `_beyond` made it
+        placement["translate"] = np.array([0, *plane.point, *placement["translate"][-2:]])
+    return placement
+
+
+def _beyond(plane: Plane, item: ResultLayer) -> ResultLayer:
+    """Give a stack of maps an axis of its own, before all axes of the picture.
+
+    napari brings layers together from their last axes on: else a stack's maps would be scrolled
+    with its planes.
+    """
+    if not item.axis_labels or not plane.point:
+        return item
+    ones = (1,) * len(plane.point)
+    data = item.data.reshape(len(item.data), *ones, *item.data.shape[1:])
+    names = (*item.axis_labels, *(f"axis {number}" for number in range(len(ones))))
+    return replace(item, data=data, axis_labels=names)
 
 
 def set_changed(layer: Layer, placement: Mapping[str, Any]) -> None:

@@ -34,6 +34,7 @@ class LiveAttention(QObject):
         The name of the attention that is shown.
     """
 
+    dismissed = Signal()  # the live layer was deleted
     pointed = Signal(tuple)  # (y, x) in the picture's pixels
     failed = Signal(object)
 
@@ -47,6 +48,7 @@ class LiveAttention(QObject):
         self._latest = Latest(self)
         self._latest.failed.connect(self.failed)
         self.following = False
+        self._drawn = False  # whether the live layer is there
         self.view = ""
         viewer.mouse_move_callbacks.append(self._on_move)
         viewer.mouse_drag_callbacks.append(self._on_press)
@@ -62,6 +64,7 @@ class LiveAttention(QObject):
         """Show this picture's attention from now on, or none."""
         if plane is None or self._plane is None or plane.key != self._plane.key:
             self._point = None
+            self._drawn = False
         self._picture, self._plane, self._inspector = picture, plane, inspector
         self._latest.forget()
 
@@ -96,14 +99,18 @@ class LiveAttention(QObject):
 
     def _on_move(self, viewer: Viewer, event: Any) -> None:
         point = self._under(event)
-        if point is not None:
-            self._show(point)
+        if point is None or not _no_tool(viewer):
+            return
+        if self._drawn and find(viewer, self._plane, ROLE) is None:  # type: ignore[arg-type]
+            self._drawn = False
+            self.dismissed.emit()  # someone deleted the layer: it does not come back by itself
+            return
+        self._show(point)
 
     def _on_press(self, viewer: Viewer, event: Any) -> Generator[None, None, None]:
         """Pin a point by a click that is no drag, while no tool of the active layer is in use."""
         point = self._under(event)
-        tool = getattr(viewer.layers.selection.active, "mode", "pan_zoom")
-        if point is None or tool != "pan_zoom" or event.button != 1:
+        if point is None or not _no_tool(viewer) or event.button != 1:
             return
         yield
         if event.type == "mouse_move":
@@ -136,6 +143,7 @@ class LiveAttention(QObject):
     def _draw(self, plane: Plane, item: ResultLayer) -> None:
         with kept_selection(self._viewer):
             show(self._viewer, plane, item)
+        self._drawn = True
 
     def _pin(self, point: tuple[float, float]) -> None:
         plane = self._plane
@@ -150,6 +158,12 @@ class LiveAttention(QObject):
 
     def _point_size(self) -> float:
         return max(self._inspector.encoding.size) / 50 if self._inspector else 10
+
+
+def _no_tool(viewer: Viewer) -> bool:
+    """Whether the mouse has nothing to do in the active layer: no brush, no bucket."""
+    mode = getattr(viewer.layers.selection.active, "mode", "pan_zoom")
+    return str(mode) in ("pan_zoom", "Mode.PAN_ZOOM")
 
 
 def attention_layer(attention: NDArray[np.float32], size: tuple[int, ...]) -> ResultLayer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from napari_cliper.annotation import class_edits
 from napari_cliper.widgets import masks
 from napari_cliper.widgets.class_table import Found
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.layers import find, labels_layer
+from napari_cliper.widgets.layers import KEY, find, kept_selection, labels_layer
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -52,6 +53,12 @@ class MaskView(QObject):
         """Whether no slider's move is still on its way to the masks."""
         return self._latest.idle
 
+    def stop(self) -> None:
+        """Write nothing any more: the dock goes."""
+        self._latest.stop()
+        self._count.cancel()
+        self._plane = None
+
     def turn_to(self, plane: Plane | None) -> None:
         """Tell of this plane from now on."""
         if self._plane is None or plane is None or self._plane.key != plane.key:
@@ -64,12 +71,16 @@ class MaskView(QObject):
         scene, result = segmented.scene, segmented.result
         self._latest.forget()  # what an older slider's move would bring
         self._workspace.keep(scene)
-        self._plane, self._result = scene.plane, result
-        for role, labels in (("coarse", result.coarse_labels), ("refined", result.labels)):
-            item = labels_layer(role, labels, result.classes, hidden)
-            mask = masks.show_mask(self._viewer, scene.plane, item, result.classes)
-            self._listen(mask)
-        self._tell_found()
+        shown = self._plane is not None and self._plane.key == scene.plane.key
+        # Someone who went on with another picture is not to be disturbed there.
+        with nullcontext() if shown else kept_selection(self._viewer):
+            for role, labels in (("coarse", result.coarse_labels), ("refined", result.labels)):
+                item = labels_layer(role, labels, result.classes, hidden)
+                mask = masks.show_mask(self._viewer, scene.plane, item, result.classes)
+                self._listen(mask)
+        if shown:
+            self._plane, self._result = scene.plane, result
+            self._tell_found()
 
     def adjust(self, plane: Plane, adjustment: Adjustment, settled: bool) -> None:
         """Label the kept scores anew, as a preview while a slider is dragged."""
@@ -120,14 +131,18 @@ class MaskView(QObject):
             mask.dress(classes, hidden)
 
     def painted_ids(self) -> frozenset[int]:
-        """The labels that painted pixels hold in any mask, the background's aside."""
-        ids = (mask.painted.ids(mask.layer.data) for mask in masks.masks(self._viewer))
-        return frozenset().union(*ids) - {0}
+        """The labels that painted pixels hold in any mask, or may hold again by an undo."""
+        ids: set[int] = set()
+        for mask in masks.masks(self._viewer):
+            ids |= mask.painted.ids(mask.layer.data) | mask.painted.ids_to_come_back()
+        return frozenset(ids - {0})
 
     def pixels(self, entry: ClassEntry) -> tuple[int, int]:
-        """How many pixels a class has in all masks, and how many of these are painted."""
+        """How many pixels a class has in all refined masks, and how many of these are painted."""
         total = painted = 0
         for mask in self._with_class(entry):
+            if mask.layer.metadata[KEY]["role"] != "refined":
+                continue
             theirs = mask.layer.data == entry.id
             total += int(theirs.sum())
             painted += int((theirs & mask.painted.mask).sum())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
 
 from napari_cliper.annotation.painted import Painted
 from napari_cliper.widgets.layers import ResultLayer, add, dress, find, is_ours, placed, set_changed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from napari_cliper.annotation.class_list import ClassList
     from napari_cliper.widgets.planes import Plane
 
+STROKE_PAUSE = 50  # milliseconds until we look again whether the brush is lifted
 CLASS_KEYS = 9
 """Alt+1 to Alt+9 choose the first classes."""
 
@@ -41,6 +43,7 @@ class Mask:
         self.painted = Painted(layer.data)
         self._writing = False
         self._before_drag: NDArray[Any] | None = None
+        self._waiting: NDArray[Any] | None = None
         layer.events.paint.connect(self._on_paint)
         layer.events.set_data.connect(self._look)
         for number in range(1, CLASS_KEYS + 1):
@@ -61,6 +64,8 @@ class Mask:
         ----------
         labels : (H, W) integers
         """
+        if self._put_off(labels):
+            return
         layer = self.layer
         self._end_drag(labels)
         self._look()
@@ -70,6 +75,8 @@ class Mask:
 
     def preview(self, labels: NDArray[Any]) -> None:
         """Write labels where nobody painted, for as long as a slider is dragged: no undo step."""
+        if self._stroke_under_way:
+            return
         self._look()
         data = self.layer.data
         if self._before_drag is None:
@@ -111,13 +118,22 @@ class Mask:
         if not _same_colors(layer.colormap, attributes["colormap"]):
             layer.colormap = attributes["colormap"]
 
-    def counts(self) -> NDArray[np.int64]:
-        """How many pixels each label has, by label."""
-        return np.bincount(self.layer.data.ravel(), minlength=max(self.classes.ids) + 1)
+    @property
+    def _stroke_under_way(self) -> bool:
+        """Whether someone holds the brush down; what is written now would be part of the stroke."""
+        return bool(getattr(self.layer, "_block_history", False))  # there is no public word
 
-    def select(self, id_: int) -> None:
-        """Choose the label to paint with."""
-        self.layer.selected_label = id_
+    def _put_off(self, labels: NDArray[Any]) -> bool:
+        """Keep the newest labels until the brush is lifted; False if it is."""
+        self._waiting = labels if self._stroke_under_way else None
+        if self._waiting is not None:
+            QTimer.singleShot(STROKE_PAUSE, self._write_waiting)
+        return self._waiting is not None
+
+    def _write_waiting(self) -> None:
+        labels, layer = self._waiting, self._layer()
+        if labels is not None and layer is not None and labels.shape == layer.data.shape:
+            self.propose(labels)
 
     def _end_drag(self, labels: NDArray[Any]) -> None:
         """Bring back what was there before a drag: only then is the whole drag one step."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QVBoxLayout, QWidget
 
 from napari_cliper.models.inventory import describe
 from napari_cliper.models.presets import (
@@ -16,7 +16,7 @@ from napari_cliper.models.presets import (
     method_changes,
 )
 from napari_cliper.widgets.device_box import DeviceBox
-from napari_cliper.widgets.parts import form, narrow, part, wrapped
+from napari_cliper.widgets.parts import TextLines, form, narrow, part
 from napari_cliper.widgets.segmentation import Model
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ class ModelPanel(QWidget):
             "download",
             "Fetch weights that are not on this machine; they can be gigabytes",
         )
-        self._terms = part(QLabel(), "terms", "What a download would fetch, and its licence")
-        wrapped(self._terms)
+        self._terms = part(TextLines(7), "terms", "What a download would fetch, and its licence")
 
     @property
     def model(self) -> Model:

@@ -47,11 +47,28 @@ def narrow(box: QComboBox) -> QComboBox:
     return box
 
 
-def wrapped(label: QLabel) -> QLabel:
-    """Let a text break into lines, and never widen the dock."""
-    label.setWordWrap(True)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    return label
+class TextLines(QLabel):
+    """A text of so many lines: it neither widens the dock nor moves what is around it.
+
+    A label that wraps by itself makes the whole form's height depend on its width, and a form that
+    scrolls jump when its text changes.
+    """
+
+    def __init__(self, lines: int) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 4)
+
+    def hasHeightForWidth(self) -> bool:
+        """Never."""
+        return False
+
+    def setText(self, text: str | None) -> None:
+        """Show a text, and where it is too long all of it in the tooltip."""
+        super().setText(text)
+        self.setToolTip(text or "")
 
 
 def beside(*widgets: QWidget) -> QHBoxLayout:

@@ -36,6 +36,10 @@ class Plane:
         None for colour pictures.
     placement : dict
         scale, translate, rotate, shear, affine, units and axis_labels of the plane's two axes.
+    rgb : bool
+        Whether the picture's last axis, after the plane's, holds colours.
+    point : tuple of float
+        Where the plane lies along the axes before its own, in the world.
     """
 
     name: str
@@ -44,6 +48,8 @@ class Plane:
     index: tuple[int | slice, ...]
     contrast_limits: tuple[float, float] | None
     placement: dict[str, Any]
+    rgb: bool = False
+    point: tuple[float, ...] = ()
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -89,6 +95,8 @@ def shown_plane(viewer: Viewer, layer: Image) -> Plane:
         index=(*index, slice(None), slice(None)),
         contrast_limits=None if layer.rgb else tuple(layer.contrast_limits),
         placement=_placement(layer),
+        rgb=layer.rgb,
+        point=tuple(float(at) for at in viewer.dims.point[viewer.dims.ndim - layer.ndim : -2]),
     )
 
 

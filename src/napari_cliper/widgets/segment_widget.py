@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
+    QFileDialog,
     QLabel,
     QPushButton,
     QToolButton,
@@ -15,17 +16,18 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.indexed_png import save_labels
 from napari_cliper.widgets import warm_up, workspace
 from napari_cliper.widgets.adjustment_panel import AdjustmentPanel
 from napari_cliper.widgets.class_panel import ClassPanel
-from napari_cliper.widgets.encoded_mark import EncodedMark
+from napari_cliper.widgets.encoded_mark import EncodedMark, State
 from napari_cliper.widgets.help_dialog import HelpDialog
 from napari_cliper.widgets.inspect_toggle import InspectToggle
 from napari_cliper.widgets.jobs import Job
 from napari_cliper.widgets.layers import fitting_classes
 from napari_cliper.widgets.mask_view import MaskView
 from napari_cliper.widgets.model_panel import ModelPanel
-from napari_cliper.widgets.parts import beside, narrow, part, scrolling, tell, wrapped
+from napari_cliper.widgets.parts import TextLines, beside, narrow, part, scrolling, tell
 from napari_cliper.widgets.picture_box import PictureBox
 from napari_cliper.widgets.planes import shown_plane
 from napari_cliper.widgets.progress import ProgressBar
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from napari_cliper.annotation.class_list import ClassList
     from napari_cliper.widgets.planes import Plane
 
+_LAYER_EVENTS = ("inserted", "removed", "reordered", "renamed")
 NO_PICTURE = "Open a picture first: File ▸ Open, or File ▸ Open Sample ▸ CLIPer."
 
 
@@ -57,7 +60,8 @@ class SegmentWidget(QWidget):
         self._masks = MaskView(napari_viewer, self._workspace, self)
         self._job = Job(self)
         self._agreed: ClassList | None = None  # the class list that the masks follow
-        self._once_more = False  # the words changed while a job ran
+        self._once_more = False  # words have changed that were not looked for yet
+        self._starting = False
         self._make_parts()
         self._lay_out()
         self._connect()
@@ -81,7 +85,7 @@ class SegmentWidget(QWidget):
             QPushButton("Cancel"), "cancel", "Stop before the next step; nothing is added"
         )
         self._progress = part(ProgressBar(), "progress", "The step at work")
-        self._status = part(QLabel(), "status", "What the last run found")
+        self._status = part(TextLines(3), "status", "What the last run found")
         self._adjustment = AdjustmentPanel()
         self._model = ModelPanel(self._workspace.preferences)
         self._inspect = part(
@@ -91,10 +95,15 @@ class SegmentWidget(QWidget):
         )
         self._help = part(QToolButton(), "help", "Shortcuts, and how things work")
         self._help.setText("?")
+        self._help_dialog = HelpDialog(self)
+        self._export = part(
+            QPushButton("Export mask…"),
+            "export",
+            "Save the refined mask as an indexed PNG, with classes.json beside it",
+        )
 
     def _lay_out(self) -> None:
         narrow(self._picture)
-        wrapped(self._status)
         inside = QWidget()
         layout = QVBoxLayout(inside)
         layout.setContentsMargins(6, 6, 6, 6)
@@ -106,7 +115,7 @@ class SegmentWidget(QWidget):
             self._status,
             _folded("Adjust", "adjust", self._adjustment, open_=True),
             _folded("Model", "model", self._model, open_=True),
-            self._inspect,
+            beside(self._export, self._inspect),
         ):
             if isinstance(row, QWidget):
                 layout.addWidget(row)
@@ -118,11 +127,13 @@ class SegmentWidget(QWidget):
     def _connect(self) -> None:
         self._job.stepped.connect(self._progress.step)
         self._job.succeeded.connect(self._show_result)
-        self._job.failed.connect(self._fail)
+        self._job.failed.connect(self._fail_run)
         self._job.ended.connect(self._rest)
         self._start.clicked.connect(self._segment)
         self._cancel.clicked.connect(self._stop)
-        self._help.clicked.connect(lambda: HelpDialog(self).show())
+        self._help.clicked.connect(self._help_dialog.show)
+        self._export.clicked.connect(self._save_mask)
+        self._encoded.checked.connect(self._look_again_if_wanted)
         self._picture.layer_changed.connect(self._turn_to_picture)
         self._classes.submitted.connect(self._segment)
         self._classes.changed.connect(self._follow_classes)
@@ -136,7 +147,7 @@ class SegmentWidget(QWidget):
         self._masks.found.connect(self._classes.show_found)
         self._masks.label_selected.connect(self._classes.table.choose)
         self._masks.failed.connect(self._fail)
-        for event in ("inserted", "removed", "reordered", "renamed"):
+        for event in _LAYER_EVENTS:
             getattr(self._viewer.layers.events, event).connect(self.reset_choices)
         self._viewer.dims.events.current_step.connect(self._turn_to_plane)
 
@@ -148,9 +159,19 @@ class SegmentWidget(QWidget):
         """Stop when the dock is closed, which takes this widget out of it."""
         left = event is not None and event.type() == QEvent.Type.ParentChange
         if left and self.parent() is None:
-            self._job.cancel()
-            self._progress.rest()
+            self._close_down()
         return bool(super().event(event))
+
+    def _close_down(self) -> None:
+        """Stop everything, and listen to the viewer no more."""
+        self._once_more = False
+        self._job.cancel()
+        self._progress.rest()
+        self._masks.stop()
+        self._encoded.stop()
+        for event in _LAYER_EVENTS:
+            getattr(self._viewer.layers.events, event).disconnect(self.reset_choices)
+        self._viewer.dims.events.current_step.disconnect(self._turn_to_plane)
 
     @property
     def idle(self) -> bool:
@@ -184,7 +205,11 @@ class SegmentWidget(QWidget):
         self._turn_to_plane()
 
     def _turn_to_plane(self, event: Any = None) -> None:
-        self._masks.turn_to(self._plane_or_none())
+        plane = self._plane_or_none()
+        self._masks.turn_to(plane)
+        scene = self._workspace.scene(plane) if plane is not None else None
+        if scene is not None and not self._adjustment.sliding:
+            self._adjustment.show_adjustment(scene.adjustment)
 
     # The classes
 
@@ -197,17 +222,19 @@ class SegmentWidget(QWidget):
         before, self._agreed = self._agreed, self._classes.classes
         self._masks.dress(before, self._agreed, self._classes.hidden)
         if self._agreed is not None and _asks_anew(before, self._agreed):
-            self._look_again()
+            self._once_more = not self._classes.naming
+            if not self._job.running and not self._starting:
+                self._look_again_if_wanted()
 
     def _dress(self) -> None:
         self._masks.dress(self._agreed, self._agreed, self._classes.hidden)
 
-    def _look_again(self) -> None:
-        """Segment anew if that costs next to nothing."""
+    def _look_again_if_wanted(self) -> None:
+        """Segment anew, if words have changed and that costs next to nothing."""
         plane = self._plane_or_none()
-        if self._job.running:
-            self._once_more = True
-        elif plane is not None and self._encoded.encoded and self._workspace.scene(plane):
+        if not self._once_more or self._job.running or plane is None:
+            return
+        if self._encoded.state is State.ENCODED and self._workspace.scene(plane):
             self._segment()
 
     def _remove_class(self, id_: int) -> None:
@@ -240,7 +267,6 @@ class SegmentWidget(QWidget):
     def _segment(self) -> None:
         if self._job.running:
             return
-        self._once_more = False
         try:
             plane = self._plane()
             request = Request(
@@ -261,14 +287,12 @@ class SegmentWidget(QWidget):
 
     def _commit(self) -> ClassList:
         """The classes as they are typed; taking them over starts no run of its own."""
-        self._classes.changed.disconnect(self._follow_classes)
+        self._starting = True
         try:
-            classes = self._classes.commit()
+            return self._classes.commit()
         finally:
-            self._classes.changed.connect(self._follow_classes)
-        self._masks.dress(self._agreed, classes, self._classes.hidden)
-        self._agreed = classes
-        return classes
+            self._starting = False
+            self._once_more = False
 
     def _stop(self) -> None:
         self._job.cancel()
@@ -282,23 +306,52 @@ class SegmentWidget(QWidget):
         self._status.setText(segmented.summary)
         thresholds = segmented.scene.scored.thresholds
         self._adjustment.set_defaults(thresholds.presence, thresholds.background)
+        plane = self._plane_or_none()
+        shown = plane is not None and plane.key == segmented.scene.plane.key
+        if shown and self._adjustment.adjustment != segmented.scene.adjustment:
+            self._adjust(settled=not self._adjustment.sliding)  # moved during the run
 
     def _adjust(self, settled: bool) -> None:
         plane = self._plane_or_none()
-        if plane is not None:
+        if plane is None:
+            return
+        if self._encoded.state is State.CHANGED:
+            self._status.setText("The picture or the model has changed: press Segment.")
+        else:
             self._masks.adjust(plane, self._adjustment.adjustment, settled)
 
     def _fail(self, error: Exception) -> None:
         self._status.setText(tell(error))
+
+    def _fail_run(self, error: Exception) -> None:
+        self._once_more = False
+        self._fail(error)
+
+    def _save_mask(self) -> None:
+        """Save the refined mask of the chosen picture, strokes included."""
+        plane = self._plane_or_none()
+        mask = self._masks.mask(plane) if plane is not None else None
+        if plane is None or mask is None:
+            self._fail(NapariCliperError("There is no mask of this picture yet: press Segment."))
+            return
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Export mask", f"{plane.name}_labels.png", "Indexed PNG (*.png)"
+        )
+        if not path:
+            return
+        try:
+            save_labels(path, mask.layer.data, mask.classes, overwrite=True)  # the dialog has asked
+        except NapariCliperError as error:
+            self._fail(error)
+        else:
+            self._status.setText(f"Saved {path}")
 
     def _rest(self) -> None:
         """Wait for someone to press Segment."""
         self._start.setEnabled(True)
         self._cancel.setEnabled(False)
         self._progress.rest()
-        self._encoded.look()
-        if self._once_more:
-            self._segment()
+        self._encoded.look()  # and then for words that changed meanwhile
 
 
 def _asks_anew(before: ClassList | None, after: ClassList) -> bool:
@@ -313,6 +366,8 @@ def _folded(title: str, name: str, inside: QWidget, open_: bool) -> QCollapsible
     """A part of the form that can be folded away."""
     fold = part(QCollapsible(title), name, "")
     fold.setDuration(0)
+    fold.toggleButton().setObjectName(f"cliper-{name}-fold")
+    fold.toggleButton().setToolTip("Fold or unfold")
     fold.addWidget(inside)
     if open_:
         fold.expand(animate=False)

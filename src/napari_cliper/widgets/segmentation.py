@@ -191,11 +191,6 @@ def encoding_of(plane: Plane, model: Model, download: bool = False) -> Steps[Enc
     return _in_turn(_encode_to_inspect(plane, model, download))
 
 
-def is_encoded(plane: Plane, model: Model) -> bool:
-    """Whether these pixels need not be encoded again. Reads the plane: not for the GUI thread."""
-    return (model, digest(plane.pixels())) in encodings
-
-
 def _in_turn(steps: Steps[T]) -> Steps[T]:
     """Run steps when it is our turn, with everything imported."""
     warm_up.wait()

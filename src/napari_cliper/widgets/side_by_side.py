@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari.layers import Image, Layer
+from napari.layers import Layer
 
 from napari_cliper.widgets.layers import ResultLayer, show
 from napari_cliper.widgets.masks import show_mask
@@ -30,16 +30,12 @@ class SideBySide:
         self._hidden: list[Layer] = []
         self._grid: tuple[bool, int] | None = None
 
-    def take(
-        self, picture: Image | None, plane: Plane, items: list[ResultLayer], classes: ClassList
-    ) -> None:
+    def take(self, plane: Plane, items: list[ResultLayer], classes: ClassList) -> None:
         """Show a pair of layers for each mask; those of an earlier comparison are taken again."""
-        if picture is None:
-            return
         layers = self._viewer.layers
         self._pairs = []
         for item in items:
-            ground = show(self._viewer, plane, _ground(picture, plane, item))
+            ground = show(self._viewer, plane, _ground(plane, item))
             mask = show_mask(self._viewer, plane, item, classes).layer
             for layer in (ground, mask):
                 layers.move(layers.index(layer), len(layers))
@@ -70,8 +66,7 @@ class SideBySide:
             self._grid, self._hidden = None, []
 
 
-def _ground(picture: Image, plane: Plane, item: ResultLayer) -> ResultLayer:
+def _ground(plane: Plane, item: ResultLayer) -> ResultLayer:
     """The picture once more, to lie below a mask; its pixels are not copied."""
-    attributes = {"rgb": True} if picture.rgb else {"contrast_limits": plane.contrast_limits}
-    name = item.role.removeprefix("by ")
-    return ResultLayer(name, plane.data[plane.index], first=attributes)
+    first = {"rgb": True} if plane.rgb else {"contrast_limits": plane.contrast_limits}
+    return ResultLayer(item.role.removeprefix("by "), plane.data[plane.index], first=first)

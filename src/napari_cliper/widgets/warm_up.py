@@ -52,7 +52,10 @@ def _import_labels_needs() -> None:
     from napari.utils.colormaps import DirectLabelColormap
 
     colors = {None: "white", 0: "transparent", 1: "red"}
-    DirectLabelColormap(color_dict=colors).map(np.zeros((2, 2), np.uint8))
+    colormap = DirectLabelColormap(color_dict=colors)
+    # Wide labels have numba compile a dictionary; napari looks for the chosen label in such a one.
+    for dtype in (np.uint8, np.uint16, np.int64):
+        colormap.map(np.zeros((2, 2), dtype))
 
 
 def _map_torch() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QObject, Signal
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from napari_cliper.widgets.planes import Plane
     from napari_cliper.widgets.segmentation import Model, Scene
+
+
+SCENES = 50  # planes of which what was found is kept: a few megabytes each
 
 
 class Workspace(QObject):
@@ -33,8 +36,9 @@ class Workspace(QObject):
     scene_changed = Signal()
     model_changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, viewer: Viewer) -> None:
         super().__init__()
+        viewer.layers.events.removed.connect(self._forget)
         self.preferences = chosen = Preferences.read()
         self.model = segmentation.Model(chosen.preset, chosen.device, precision=chosen.precision)
         self.download = False
@@ -54,13 +58,16 @@ class Workspace(QObject):
 
     def keep(self, scene: Scene) -> None:
         """Remember what was found on a plane."""
+        self._scenes.pop(scene.plane.key, None)
         self._scenes[scene.plane.key] = scene
+        while len(self._scenes) > SCENES:
+            del self._scenes[next(iter(self._scenes))]
         self.scene_changed.emit()
 
-    def forget(self, pictures: set[str]) -> None:
-        """Keep only what was found in these pictures, by identity: the others are closed."""
-        gone = [key for key in self._scenes if key[0] not in pictures]
-        for key in gone:
+    def _forget(self, event: Any) -> None:
+        """Let go of what was found in a picture that is closed."""
+        closed = str(event.value.unique_id)
+        for key in [key for key in self._scenes if key[0] == closed]:
             del self._scenes[key]
 
 
@@ -69,6 +76,7 @@ _workspaces: WeakKeyDictionary[Viewer, Workspace] = WeakKeyDictionary()
 
 def of(viewer: Viewer) -> Workspace:
     """The viewer's workspace."""
+    viewer = getattr(viewer, "__wrapped__", viewer)  # each dock is given a proxy of its own
     if viewer not in _workspaces:
-        _workspaces[viewer] = Workspace()
+        _workspaces[viewer] = Workspace(viewer)
     return _workspaces[viewer]

@@ -1,0 +1,77 @@
+"""What is set in napari's preferences is what the docks begin with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from napari import Viewer
+from napari.settings import get_plugin_settings
+from qtpy.QtWidgets import QComboBox
+
+from napari_cliper.models import weights
+from napari_cliper.widgets import segmentation
+from napari_cliper.widgets.preferences import Preferences
+
+
+@pytest.fixture
+def preferences(plugin_settings: Any, npe2pm: Any) -> Any:
+    from npe2 import PluginManifest
+
+    if "napari-cliper" not in npe2pm:
+        npe2pm.register(PluginManifest.from_distribution("napari-cliper"))
+    return get_plugin_settings("napari-cliper").segmentation
+
+
+def test_the_usual_ones(preferences: Any) -> None:
+    assert Preferences.read() == Preferences()
+
+
+def test_the_docks_begin_with_what_was_set(
+    preferences: Any, make_napari_viewer: Callable[..., Viewer], tmp_path: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.delenv("NAPARI_CLIPER_CACHE")
+    preferences.preset = "base"
+    preferences.device = "cpu"
+    preferences.precision = "bfloat16"
+    preferences.memory_limit = 0.5
+    preferences.cache_folder = str(tmp_path / "kept")
+    viewer = make_napari_viewer(show=True)
+    from napari_cliper.widgets import SegmentWidget
+
+    widget = SegmentWidget(viewer)
+    try:
+        assert widget.findChild(QComboBox, "cliper-preset").currentData() == "base"
+        assert widget.findChild(QComboBox, "cliper-device").currentData() == "cpu"
+        assert widget._model.model == segmentation.Model("base", "cpu", "cliper", "bfloat16")
+        assert segmentation.encodings.limit == 0.5e9
+        assert weights.cache_folder() == tmp_path / "kept"
+    finally:
+        weights.prefer_cache_folder("")
+        segmentation.encodings.limit = 4e9
+        widget.close()
+        widget.deleteLater()
+
+
+def test_what_cannot_be_is_refused(preferences: Any) -> None:
+    with pytest.raises(ValueError, match="enormous"):
+        preferences.preset = "enormous"
+
+
+def test_the_last_used_pictures_stay_encoded_within_the_limit() -> None:
+    class Encoded:
+        nbytes, inspection = 40, None
+
+    kept = segmentation.Encodings(limit=100)
+    model = segmentation.Model("small")
+    first, second, third = ((model, name) for name in "abc")
+    kept.keep(first, Encoded())  # type: ignore[arg-type]
+    kept.keep(second, Encoded())  # type: ignore[arg-type]
+    assert kept.get(first) is not None
+    kept.keep(third, Encoded())  # type: ignore[arg-type]
+    assert first in kept
+    assert second not in kept
+    assert third in kept
+    assert kept.get(first, inspect=True) is None
+    kept.limit = 1
+    kept.keep(second, Encoded())  # type: ignore[arg-type]
+    assert len(kept) == 1  # the newest, however large
