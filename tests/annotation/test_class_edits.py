@@ -2,6 +2,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from napari_cliper.annotation import class_edits
 from napari_cliper.annotation.class_edits import (
     added,
     recolored,
@@ -230,3 +231,28 @@ def test_templates():
         with_templates(PETS, "{}\na {} {}")
     with says("There are no templates"):
         with_templates(PETS, "\n")
+
+
+def test_a_loaded_list_keeps_its_ids_and_what_is_painted() -> None:
+    before = ClassList.parse("cat; dog; hen")
+    file = ClassList(classes=(ClassEntry(id=1, name="Cat"), ClassEntry(id=9, name="cow")))
+    loaded = class_edits.loaded(before, file, painted={1, 3})
+    assert [(entry.id, entry.name) for entry in loaded] == [(1, "Cat"), (9, "cow"), (3, "hen")]
+    assert class_edits.loaded(None, file, painted={1}) == file
+    with pytest.raises(NapariCliperError, match="“dog” is painted with it"):
+        class_edits.loaded(before, ClassList(classes=(ClassEntry(id=2, name="cow"),)), painted={2})
+
+
+def test_a_map_s_list_follows_the_list_people_work_on() -> None:
+    before = ClassList.parse("cat; dog")
+    after = class_edits.recolored(class_edits.renamed(before, 2, "hound"), 1, (1, 2, 3))
+    after = class_edits.added(after, "hen")
+    followed = class_edits.followed(before, before, after)
+    assert followed.classes == after.classes
+    # A map in which number 2 meant another class goes on meaning it.
+    other = ClassList(classes=(ClassEntry(id=2, name="tree"),))
+    followed = class_edits.followed(other, before, after)
+    assert {entry.id: entry.name for entry in followed} == {1: "cat", 2: "tree", 3: "hen"}
+    gone = class_edits.removed(before, 2)
+    assert gone is not None
+    assert class_edits.followed(before, before, gone).names == ("cat",)

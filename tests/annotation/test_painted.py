@@ -380,6 +380,31 @@ def test_undo_that_looks_like_a_redo_of_the_program(person):
     assert person.mask == {1}
 
 
+def test_when_in_doubt_no_step_is_forgotten(person):
+    for value in (1, 0, 1):
+        person.stroke(({1}, value))
+    person.map.undo()
+    person.look()
+    person.map.redo()  # or one more undo?
+    person.look()
+    person.stroke(({2}, 1))
+    person.map.undo()
+    person.look()
+    person.map.undo()
+    person.look()
+    assert person.mask == {1}
+
+
+def test_others_take_back_what_they_did_and_a_stroke_is_undone_between_two_looks(person):
+    person.stroke(({1}, 7))
+    person.foreign({2, 3}, 9)
+    person.look()
+    person.foreign({2, 3}, 0)
+    person.map.undo()
+    person.look()
+    assert person.mask == NOWHERE
+
+
 def test_released_pixels_are_the_programs(person):
     person.update(everywhere(3))
     person.stroke(({1, 2}, 7))
