@@ -215,6 +215,25 @@ def followed(theirs: ClassList, before: ClassList | None, after: ClassList) -> C
     return _with_entries(after, entries)
 
 
+def with_strays(classes: ClassList, ids: Collection[int]) -> ClassList:
+    """A list with an entry for every label that a map holds, named after it where it has no class.
+
+    Parameters
+    ----------
+    classes : ClassList
+    ids : collection of int
+        The map's labels; 0 is the background.
+    """
+    names = {name.casefold() for name in classes.names}
+    strays = []
+    for id_ in sorted({*ids} - {0, *classes.ids}):
+        name = next(
+            name for name in (f"label {id_}", f"label {id_} (no class)") if name not in names
+        )
+        strays.append(ClassEntry(id=id_, name=name))
+    return _with_entries(classes, [*classes.classes, *strays])
+
+
 def _place(classes: ClassList, entry: ClassEntry) -> int:
     return classes.ids.index(entry.id) if entry in classes.classes else len(classes)
 

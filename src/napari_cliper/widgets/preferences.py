@@ -19,6 +19,8 @@ class Preferences:
         Gigabytes that encoded pictures may take.
     cache_folder : str
         Where converted weights are kept; "" for the usual place.
+    autosave : float
+        Minutes between two saves of painted masks; 0 for none.
     """
 
     preset: str = "auto"
@@ -26,6 +28,7 @@ class Preferences:
     precision: str = "float32"
     memory_limit: float = 4.0
     cache_folder: str = ""
+    autosave: float = 5.0
 
     @classmethod
     def read(cls) -> Preferences:

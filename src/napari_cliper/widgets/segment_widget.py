@@ -19,6 +19,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.indexed_png import save_labels
 from napari_cliper.widgets import warm_up, workspace
 from napari_cliper.widgets.adjustment_panel import AdjustmentPanel
+from napari_cliper.widgets.autosave import Autosave
 from napari_cliper.widgets.class_panel import ClassPanel
 from napari_cliper.widgets.encoded_mark import EncodedMark, State
 from napari_cliper.widgets.help_dialog import HelpDialog
@@ -59,6 +60,8 @@ class SegmentWidget(QWidget):
         self._workspace = workspace.of(napari_viewer)
         self._masks = MaskView(napari_viewer, self._workspace, self)
         self._job = Job(self)
+        self._autosave = Autosave(napari_viewer, self._workspace.preferences.autosave, self)
+        self._autosave.failed.connect(self._fail)
         self._agreed: ClassList | None = None  # the class list that the masks follow
         self._once_more = False  # words have changed that were not looked for yet
         self._starting = False
@@ -168,6 +171,7 @@ class SegmentWidget(QWidget):
         self._job.cancel()
         self._progress.rest()
         self._masks.stop()
+        self._autosave.stop()
         self._encoded.stop()
         for event in _LAYER_EVENTS:
             getattr(self._viewer.layers.events, event).disconnect(self.reset_choices)
