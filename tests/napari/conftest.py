@@ -19,7 +19,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cliper.models.presets import load_presets
-from napari_cliper.widgets import SegmentWidget, progress
+from napari_cliper.widgets import (
+    SegmentWidget,
+    adjustment_panel,
+    class_panel,
+    encoded_mark,
+    mask_view,
+    progress,
+)
 from napari_cliper.widgets.class_table import ClassTable, Column
 
 T = TypeVar("T", bound=QWidget)
@@ -31,6 +38,13 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(load_presets()["small"].settings, "shorter_side", 224)
     # On a display without a GPU, the picture that moves in the activity dock takes half the time.
     monkeypatch.setattr(progress, "LONG", 1_000_000)
+    for pause in (
+        (adjustment_panel, "TYPING_PAUSE"),
+        (class_panel, "TYPING_PAUSE"),
+        (encoded_mark, "PAUSE"),
+        (mask_view, "COUNT_PAUSE"),
+    ):
+        monkeypatch.setattr(*pause, 40)
 
 
 @pytest.fixture
@@ -96,7 +110,7 @@ class Dock:
 
     def settle(self) -> None:
         """Let everything that was put off happen."""
-        self.qtbot.wait(400)
+        self.qtbot.wait(150)
         self.qtbot.waitUntil(lambda: self.widget.idle, timeout=60_000)
 
     def row(self, name: str) -> int:
