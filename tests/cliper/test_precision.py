@@ -13,11 +13,21 @@ from napari_cliper.cliper import CLIPer, drain
 from reference_cases import FOLDER, HERE, Case, case_names
 
 # At least so many of the refined label map's pixels agree. Measured: float16 99.5 to 100 % in every
-# case. bfloat16, whose weights have eight bits, 99.0 to 100 % but for cases whose scores lie close
-# together: background_score 96.98, attn_vanilla 97.86, heads_mean 98.43, last_layer_only 98.67 %;
-# on a processor with bfloat16 arithmetic of its own also portrait 98.0 and fused 98.5 %. Keeping
-# the last block float32 changed nothing.
-LEAST_AGREEMENT = {torch.float16: 0.99, torch.bfloat16: 0.96}
+# case. bfloat16 99.0 to 100 % but for these, whose scores lie close together: 96.98, 97.86, 98.43,
+# 98.67 %, and on a processor with bfloat16 arithmetic of its own portrait 98.0 and fused 98.5 %.
+# Its weights have eight bits; keeping the last block float32 changed nothing.
+CLOSE_SCORES = (
+    "background_score",
+    "attn_vanilla",
+    "heads_mean",
+    "last_layer_only",
+    "portrait",
+    "fused",
+)
+
+
+def least_agreement(case: str, dtype: torch.dtype) -> float:
+    return 0.96 if dtype == torch.bfloat16 and case in CLOSE_SCORES else 0.99
 
 
 # Of cases from elsewhere (CLIPER_REFERENCE_DIR) it is not known how close their scores lie.
@@ -44,4 +54,4 @@ def test_labels_in_half_precision(name: str) -> None:
         )
         encoding = replace(drain(engine.encode(case.image)), compensation=full.compensation)
         labels = engine.label(engine.score(encoding, *case.text)).labels
-        assert (labels == expected).float().mean() >= LEAST_AGREEMENT[dtype], dtype
+        assert (labels == expected).float().mean() >= least_agreement(name, dtype), dtype
