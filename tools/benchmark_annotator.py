@@ -132,7 +132,7 @@ def labelling(widget: SegmentWidget) -> dict[str, Any]:
     import torch
     from torch.nn import functional as F
 
-    plane = widget._plane()
+    plane = widget._picture.plane()
     scene = widget._workspace.scene(plane)
     assert scene is not None
     scored = scene.scored
@@ -184,7 +184,7 @@ def attention(viewer: napari.Viewer, widget: SegmentWidget, pulse: Pulse) -> dic
     )
     inspector = Inspector(encoding)
     live = LiveAttention(viewer)
-    plane = widget._plane()
+    plane = widget._picture.plane()
     live.look_into(viewer.layers["picture"], plane, inspector)
     live.view = inspector.views[0].name
     live._show((10, 10))

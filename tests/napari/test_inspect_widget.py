@@ -328,4 +328,4 @@ def test_two_viewers_share_nothing_that_is_seen(
     assert len(viewers[0].layers) == 3
     assert len(viewers[1].layers) == 1
     assert second._classes.classes is None
-    assert second._workspace.scene(second._plane()) is None
+    assert second._workspace.scene(second._picture.plane()) is None

@@ -9,9 +9,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QWidget
 from superqt.utils import QSignalDebouncer
 
-from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.planes import Plane, digest, shown_plane
+from napari_cliper.widgets.planes import Plane, digest
 from napari_cliper.widgets.segmentation import encodings
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ class EncodedMark(QLabel):
         self._viewer.dims.events.current_step.disconnect(self.look)
 
     def _check(self) -> None:
-        plane = self._plane()
+        plane = self._picture.plane_or_none()
         if plane is None:
             self._show(State.UNKNOWN)
             return
@@ -118,15 +117,8 @@ class EncodedMark(QLabel):
 
         self._latest.ask(check, lambda state: self._show_of(plane, state))
 
-    def _plane(self) -> Plane | None:
-        try:
-            layer = self._picture.layer
-            return None if layer is None else shown_plane(self._viewer, layer)
-        except NapariCliperError:
-            return None
-
     def _show_of(self, plane: Plane, state: State) -> None:
-        now = self._plane()
+        now = self._picture.plane_or_none()
         if now is not None and now.key == plane.key:
             self._show(state)
 

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible, QSearchableComboBox
+from superqt import QSearchableComboBox
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.presets import load_methods
@@ -25,9 +25,17 @@ from napari_cliper.widgets.jobs import Job
 from napari_cliper.widgets.latest import Latest
 from napari_cliper.widgets.layers import KEY, ResultLayer, show
 from napari_cliper.widgets.live_attention import LiveAttention
-from napari_cliper.widgets.parts import TextLines, beside, form, narrow, part, scrolling, tell
-from napari_cliper.widgets.picture_box import PictureBox
-from napari_cliper.widgets.planes import shown_plane
+from napari_cliper.widgets.parts import (
+    TextLines,
+    beside,
+    folded,
+    form,
+    narrow,
+    part,
+    scrolling,
+    tell,
+)
+from napari_cliper.widgets.picture_box import LAYER_EVENTS, PictureBox
 from napari_cliper.widgets.progress import ProgressBar
 from napari_cliper.widgets.segmentation import Request, encoding_of
 from napari_cliper.widgets.side_by_side import SideBySide
@@ -40,11 +48,9 @@ if TYPE_CHECKING:
     from napari_cliper.widgets.planes import Plane
     from napari_cliper.widgets.segmentation import Scene
 
-_LAYER_EVENTS = ("inserted", "removed", "reordered", "renamed")
 _NAME = Qt.ItemDataRole.UserRole
 _CHECKED, _UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
-NO_PICTURE = "Open a picture first: File ▸ Open, or File ▸ Open Sample ▸ CLIPer."
 NOT_LOOKED = "Press “Look inside” first: every layer's attention is kept only if it is asked for."
 NOTHING_FOUND = "Nothing was segmented here yet: do that first in “Segment with text”."
 USUAL_METHODS = ("clip", "maskclip", "sclip", "clearclip", "cliper-star", "cliper")
@@ -157,16 +163,11 @@ class InspectWidget(QWidget):
         below.setContentsMargins(0, 0, 0, 0)
         for widget in (self._methods, self._compare, self._side):
             below.addWidget(widget)
-        fold = part(QCollapsible("Methods side by side"), "comparison", "")
-        fold.setDuration(0)
-        fold.toggleButton().setObjectName("cliper-comparison-fold")
-        fold.toggleButton().setToolTip("Fold or unfold")
-        fold.addWidget(methods)
         inside = QWidget()
         layout = QVBoxLayout(inside)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.addLayout(rows)
-        layout.addWidget(fold)
+        layout.addWidget(folded("Methods side by side", "comparison", methods, is_open=False))
         layout.addStretch()
         scrolling(self, inside)
 
@@ -197,7 +198,7 @@ class InspectWidget(QWidget):
             self._buttons[name].clicked.connect(act)
         self._compare.clicked.connect(self._compare_methods)
         self._side.toggled.connect(self._side_by_side.show)
-        for event in _LAYER_EVENTS:
+        for event in LAYER_EVENTS:
             getattr(self._viewer.layers.events, event).connect(self.reset_choices)
         self._viewer.dims.events.current_step.connect(self._follow_sliders)
 
@@ -221,7 +222,7 @@ class InspectWidget(QWidget):
         """Leave the viewer as it is without us."""
         self._latest.stop()
         self._side.setChecked(False)
-        for event in _LAYER_EVENTS:
+        for event in LAYER_EVENTS:
             getattr(self._viewer.layers.events, event).disconnect(self.reset_choices)
         self._viewer.dims.events.current_step.disconnect(self._follow_sliders)
 
@@ -232,11 +233,6 @@ class InspectWidget(QWidget):
 
     # What is looked into
 
-    def _current_plane(self) -> Plane:
-        if self._picture.layer is None:
-            raise NapariCliperError(NO_PICTURE)
-        return shown_plane(self._viewer, self._picture.layer)
-
     def _turn_to_picture(self) -> None:
         """Another picture, plane or model: what was looked into is not what is shown."""
         self._inspector = self._plane = None
@@ -246,7 +242,7 @@ class InspectWidget(QWidget):
 
     def _look(self) -> None:
         try:
-            plane = self._current_plane()
+            plane = self._picture.plane()
         except NapariCliperError as error:
             self._fail(error)
             return
@@ -298,10 +294,8 @@ class InspectWidget(QWidget):
             step = round(float(layer.world_to_data(self._viewer.dims.point)[0]))
             self._status.setText(names[min(max(step, 0), len(names) - 1)])
         if self._plane is not None:
-            try:
-                if self._current_plane().key != self._plane.key:
-                    self._turn_to_picture()
-            except NapariCliperError:
+            now = self._picture.plane_or_none()
+            if now is None or now.key != self._plane.key:
                 self._turn_to_picture()
 
     # What is added
@@ -333,7 +327,7 @@ class InspectWidget(QWidget):
 
     def _scene(self) -> Scene | None:
         try:
-            scene = self._workspace.scene(self._current_plane())
+            scene = self._workspace.scene(self._picture.plane())
         except NapariCliperError as error:
             self._fail(error)
             return None

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QCollapsible
 
 from napari_cliper.errors import NapariCliperError
 
@@ -77,6 +78,18 @@ def beside(*widgets: QWidget) -> QHBoxLayout:
     for widget in widgets:
         row.addWidget(widget)
     return row
+
+
+def folded(title: str, name: str, inside: QWidget, is_open: bool = True) -> QCollapsible:
+    """A part of a form that can be folded away."""
+    fold = part(QCollapsible(title), name, "")
+    fold.setDuration(0)
+    fold.toggleButton().setObjectName(f"cliper-{name}-fold")
+    fold.toggleButton().setToolTip("Fold or unfold")
+    fold.addWidget(inside)
+    if is_open:
+        fold.expand(animate=False)
+    return fold
 
 
 def scrolling(dock: QWidget, inside: QWidget) -> None:

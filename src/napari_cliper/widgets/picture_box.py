@@ -8,10 +8,16 @@ from napari.layers import Image
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
+from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets.layers import is_result
+from napari_cliper.widgets.planes import Plane, shown_plane
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+
+
+# After these the list is to be read again.
+LAYER_EVENTS = ("inserted", "removed", "reordered", "renamed")
 
 
 class PictureBox(QComboBox):
@@ -36,6 +42,27 @@ class PictureBox(QComboBox):
         """The chosen picture."""
         index = self.currentIndex()
         return self._layers[index] if index >= 0 else None
+
+    def plane(self) -> Plane:
+        """What the viewer shows of the chosen picture.
+
+        Raises
+        ------
+        NapariCliperError
+            If no picture is open, or it is not shown as one can segment it.
+        """
+        if self.layer is None:
+            raise NapariCliperError(
+                "Open a picture first: File ▸ Open, or File ▸ Open Sample ▸ CLIPer."
+            )
+        return shown_plane(self._viewer, self.layer)
+
+    def plane_or_none(self) -> Plane | None:
+        """The same, None where that is an error."""
+        try:
+            return self.plane()
+        except NapariCliperError:
+            return None
 
     def refresh(self) -> None:
         """Read the viewer's layers again; the choice stays, or goes to the topmost picture."""

@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.indexed_png import save_labels
@@ -28,9 +27,8 @@ from napari_cliper.widgets.jobs import Job
 from napari_cliper.widgets.layers import fitting_classes
 from napari_cliper.widgets.mask_view import MaskView
 from napari_cliper.widgets.model_panel import ModelPanel
-from napari_cliper.widgets.parts import TextLines, beside, narrow, part, scrolling, tell
-from napari_cliper.widgets.picture_box import PictureBox
-from napari_cliper.widgets.planes import shown_plane
+from napari_cliper.widgets.parts import TextLines, beside, folded, narrow, part, scrolling, tell
+from napari_cliper.widgets.picture_box import LAYER_EVENTS, PictureBox
 from napari_cliper.widgets.progress import ProgressBar
 from napari_cliper.widgets.removal_dialog import RemovalDialog
 from napari_cliper.widgets.segmentation import Request, Segmented, segmentation
@@ -39,10 +37,6 @@ if TYPE_CHECKING:
     import napari.viewer
 
     from napari_cliper.annotation.class_list import ClassList
-    from napari_cliper.widgets.planes import Plane
-
-_LAYER_EVENTS = ("inserted", "removed", "reordered", "renamed")
-NO_PICTURE = "Open a picture first: File ▸ Open, or File ▸ Open Sample ▸ CLIPer."
 
 
 class SegmentWidget(QWidget):
@@ -116,8 +110,8 @@ class SegmentWidget(QWidget):
             beside(self._start, self._cancel, self._help),
             self._progress,
             self._status,
-            _folded("Adjust", "adjust", self._adjustment, open_=True),
-            _folded("Model", "model", self._model, open_=True),
+            folded("Adjust", "adjust", self._adjustment),
+            folded("Model", "model", self._model),
             beside(self._export, self._inspect),
         ):
             if isinstance(row, QWidget):
@@ -141,7 +135,9 @@ class SegmentWidget(QWidget):
         self._classes.submitted.connect(self._segment)
         self._classes.changed.connect(self._follow_classes)
         self._classes.visibility_changed.connect(self._dress)
-        self._classes.chosen.connect(lambda id_: self._masks.select(self._plane_or_none(), id_))
+        self._classes.chosen.connect(
+            lambda id_: self._masks.select(self._picture.plane_or_none(), id_)
+        )
         self._classes.removal_asked.connect(self._remove_class)
         self._classes.failed.connect(self._fail)
         self._adjustment.dragged.connect(lambda: self._adjust(settled=False))
@@ -150,7 +146,7 @@ class SegmentWidget(QWidget):
         self._masks.found.connect(self._classes.show_found)
         self._masks.label_selected.connect(self._classes.table.choose)
         self._masks.failed.connect(self._fail)
-        for event in _LAYER_EVENTS:
+        for event in LAYER_EVENTS:
             getattr(self._viewer.layers.events, event).connect(self.reset_choices)
         self._viewer.dims.events.current_step.connect(self._turn_to_plane)
 
@@ -173,7 +169,7 @@ class SegmentWidget(QWidget):
         self._masks.stop()
         self._autosave.stop()
         self._encoded.stop()
-        for event in _LAYER_EVENTS:
+        for event in LAYER_EVENTS:
             getattr(self._viewer.layers.events, event).disconnect(self.reset_choices)
         self._viewer.dims.events.current_step.disconnect(self._turn_to_plane)
 
@@ -184,24 +180,6 @@ class SegmentWidget(QWidget):
 
     # The picture
 
-    def _plane(self) -> Plane:
-        """What is to be segmented.
-
-        Raises
-        ------
-        NapariCliperError
-            If no picture is open, or it is not shown as one can segment it.
-        """
-        if self._picture.layer is None:
-            raise NapariCliperError(NO_PICTURE)
-        return shown_plane(self._viewer, self._picture.layer)
-
-    def _plane_or_none(self) -> Plane | None:
-        try:
-            return self._plane()
-        except NapariCliperError:
-            return None
-
     def _turn_to_picture(self) -> None:
         layer = self._picture.layer
         if layer is not None:
@@ -209,7 +187,7 @@ class SegmentWidget(QWidget):
         self._turn_to_plane()
 
     def _turn_to_plane(self, event: Any = None) -> None:
-        plane = self._plane_or_none()
+        plane = self._picture.plane_or_none()
         self._masks.turn_to(plane)
         scene = self._workspace.scene(plane) if plane is not None else None
         if scene is not None and not self._adjustment.sliding:
@@ -235,7 +213,7 @@ class SegmentWidget(QWidget):
 
     def _look_again_if_wanted(self) -> None:
         """Segment anew, if words have changed and that costs next to nothing."""
-        plane = self._plane_or_none()
+        plane = self._picture.plane_or_none()
         if not self._once_more or self._job.running or plane is None:
             return
         if self._encoded.state is State.ENCODED and self._workspace.scene(plane):
@@ -272,7 +250,7 @@ class SegmentWidget(QWidget):
         if self._job.running:
             return
         try:
-            plane = self._plane()
+            plane = self._picture.plane()
             request = Request(
                 plane,
                 self._commit(),
@@ -310,13 +288,13 @@ class SegmentWidget(QWidget):
         self._status.setText(segmented.summary)
         thresholds = segmented.scene.scored.thresholds
         self._adjustment.set_defaults(thresholds.presence, thresholds.background)
-        plane = self._plane_or_none()
+        plane = self._picture.plane_or_none()
         shown = plane is not None and plane.key == segmented.scene.plane.key
         if shown and self._adjustment.adjustment != segmented.scene.adjustment:
             self._adjust(settled=not self._adjustment.sliding)  # moved during the run
 
     def _adjust(self, settled: bool) -> None:
-        plane = self._plane_or_none()
+        plane = self._picture.plane_or_none()
         if plane is None:
             return
         if self._encoded.state is State.CHANGED:
@@ -333,7 +311,7 @@ class SegmentWidget(QWidget):
 
     def _save_mask(self) -> None:
         """Save the refined mask of the chosen picture, strokes included."""
-        plane = self._plane_or_none()
+        plane = self._picture.plane_or_none()
         mask = self._masks.mask(plane) if plane is not None else None
         if plane is None or mask is None:
             self._fail(NapariCliperError("There is no mask of this picture yet: press Segment."))
@@ -364,15 +342,3 @@ def _asks_anew(before: ClassList | None, after: ClassList) -> bool:
         getattr(before, name) != getattr(after, name)
         for name in ("prompts", "ids", "background", "templates")
     )
-
-
-def _folded(title: str, name: str, inside: QWidget, open_: bool) -> QCollapsible:
-    """A part of the form that can be folded away."""
-    fold = part(QCollapsible(title), name, "")
-    fold.setDuration(0)
-    fold.toggleButton().setObjectName(f"cliper-{name}-fold")
-    fold.toggleButton().setToolTip("Fold or unfold")
-    fold.addWidget(inside)
-    if open_:
-        fold.expand(animate=False)
-    return fold
