@@ -34,6 +34,12 @@ class _Step:
     mask_before: Mask
     mask_after: Mask
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of its arrays."""
+        arrays = (self.indices, self.before, self.after, self.mask_before, self.mask_after)
+        return sum(array.nbytes for array in arrays)
+
 
 class Painted:
     """The pixels of one label map that a person painted.
@@ -64,28 +70,41 @@ class Painted:
         # Changes since the last step that nobody told of: not in the map's history, but they may
         # be a stroke under way, which is told or taken back as a whole later.
         self._untold: deque[_Step] = deque(maxlen=MAX_STEPS)
-        self._released = np.zeros_like(self.mask)
+        self._released: Mask | None = None
 
-    def stroke(self, changes: Sequence[Change], data: LabelMap) -> None:
+    def stroke(self, changes: Sequence[Change], data: LabelMap | None = None) -> None:
         """A person painted: one step that can be undone.
 
         Parameters
         ----------
         changes : sequence of (indices, before, after)
             At least one, in the order they were painted: flat indices (n,), the values there
-            before (n,) and after (n,) or one for all. Pixels may occur repeatedly.
-        data : (H, W) int
+            before (n,) and after (n,) or one for all. Pixels may occur repeatedly. What was
+            there already can be told too; with nothing else, `touch`.
+        data : (H, W) int, optional
             The map, with the stroke or still without it: only the other pixels are read. They
-            tell what was undone or redone before this stroke.
+            tell what was undone or redone before this stroke. To be left out if nothing was since
+            the last look: then the cost is that of the stroke, whatever the size of the map.
         """
-        self._check(data)
+        if data is not None:
+            self._check(data)
+            self.look(_without(data, changes))
         indices, before, after = _net(changes)
-        now = _copy(data)
-        now.reshape(-1)[indices] = before
-        self.look(now)
-        now.reshape(-1)[indices] = after
-        self._record(self._step(indices, now, by_person=True))
-        self.seen = now
+        self._record(self._step(indices, before, after, by_person=True))
+        self.seen = self.seen.astype(after.dtype, copy=False)
+        self.seen.reshape(-1)[indices] = after
+
+    def touch(self, where: Mask, box: tuple[slice, ...] = (slice(None), slice(None))) -> None:
+        """A person painted what was there already: theirs, but no step that can be undone.
+
+        Parameters
+        ----------
+        where : (h, w) bool
+        box : (slice, slice)
+            Which part of the map that covers: all of it unless given.
+        """
+        painted = self.mask[box]
+        painted |= where
 
     def updated(self, data: LabelMap) -> None:
         """The program changed the map: one step that can be undone, if it changed anything.
@@ -98,7 +117,7 @@ class Painted:
         self._check(data)
         indices = np.flatnonzero(data != self.seen)
         if indices.size:
-            self._record(self._step(indices, data, by_person=False))
+            self._record(self._from_seen(indices, data, by_person=False))
             self.seen = _copy(data)
 
     def previewed(self, data: LabelMap) -> None:
@@ -133,7 +152,7 @@ class Painted:
             while self._retrace(data.reshape(-1), different):
                 pass
         if different.any():
-            self._untold.append(self._step(np.flatnonzero(different), data, by_person=True))
+            self._untold.append(self._from_seen(np.flatnonzero(different), data, by_person=True))
         self.seen = _copy(data)
 
     def open_to(self, proposal: LabelMap, data: LabelMap) -> NDArray[np.intp]:
@@ -163,8 +182,25 @@ class Painted:
         where : (H, W) bool
         """
         self._check(where)
-        self._released |= self.mask & where
+        released = self.mask & where
+        self._released = released if self._released is None else self._released | released
         self.mask &= ~where
+
+    def forget(self, kept: int) -> None:
+        """Forget the oldest steps, as the map's history did.
+
+        Parameters
+        ----------
+        kept : int
+            How many there are in the map's history that can be undone.
+        """
+        while len(self._done) > kept:
+            self._done.popleft()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what can be undone."""
+        return sum(step.nbytes for step in self._done)
 
     def ids(self, data: LabelMap) -> frozenset[int]:
         """The values that painted pixels hold, 0 too where a person erased."""
@@ -188,18 +224,22 @@ class Painted:
         if array.shape != self.mask.shape:
             raise ValueError(f"a map of {array.shape}, where one of {self.mask.shape} is followed")
 
-    def _step(self, indices: Indices, data: LabelMap, by_person: bool) -> _Step:
-        """The step from `seen` to `data`; takes it as far as the mask is concerned."""
+    def _from_seen(self, indices: Indices, data: LabelMap, by_person: bool) -> _Step:
+        """The step from `seen` to `data`."""
+        before, after = self.seen.reshape(-1)[indices], data.reshape(-1)[indices]
+        return self._step(indices, before, after, by_person)
+
+    def _step(self, indices: Indices, before: LabelMap, after: LabelMap, by_person: bool) -> _Step:
+        """A step; takes it as far as the mask is concerned."""
         mask = self.mask.reshape(-1)
         mask_before = mask_after = mask[indices]
         if by_person:
             mask_after = np.broadcast_to(np.True_, indices.shape)
             mask[indices] = True
-        else:
+        elif self._released is not None:
             mask_before = mask_before | self._released.reshape(-1)[indices]
-        if data.size <= np.iinfo(np.int32).max:
+        if mask.size <= np.iinfo(np.int32).max:
             indices = indices.astype(np.int32)
-        before, after = self.seen.reshape(-1)[indices], data.reshape(-1)[indices]
         return _Step(indices, before, after, mask_before, mask_after)
 
     def _record(self, step: _Step) -> None:
@@ -212,7 +252,7 @@ class Painted:
     def _settle(self) -> None:
         """What was pending belongs to the past of the latest step."""
         self._untold.clear()
-        self._released[:] = False
+        self._released = None
 
     def _retrace_one(self, data: LabelMap, different: Mask) -> bool:
         """Go back or forth one step if that, and the other way not, explains all of `different`.
@@ -306,13 +346,25 @@ class Painted:
 
 
 def _net(changes: Sequence[Change]) -> tuple[Indices, LabelMap, LabelMap]:
-    """Of each pixel that changed, its index, its first value and its last: (n,) each."""
+    """Of each pixel its index, its first value and its last: (n,) each, values of one type."""
     indices = np.concatenate([where for where, _, _ in changes])
     before = np.concatenate([values for _, values, _ in changes])
+    values = {int(value) for _, _, value in changes if np.ndim(value) == 0}
+    if len(values) == 1 and all(np.ndim(value) == 0 for _, _, value in changes):
+        # The usual brush: what it has painted it does not change again.
+        return indices, before, np.full_like(before, values.pop())
     after = np.concatenate([np.broadcast_to(values, where.shape) for where, _, values in changes])
     unique, first = np.unique(indices, return_index=True)
     _, last = np.unique(indices[::-1], return_index=True)
-    return unique, before[first], after[::-1][last]
+    return unique, before[first], after[::-1][last].astype(before.dtype)
+
+
+def _without(data: LabelMap, changes: Sequence[Change]) -> LabelMap:
+    """The map as it was before the changes."""
+    indices, before, _ = _net(changes)
+    earlier = _copy(data)
+    earlier.reshape(-1)[indices] = before
+    return earlier
 
 
 def _copy(data: LabelMap) -> LabelMap:

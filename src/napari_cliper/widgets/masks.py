@@ -5,14 +5,16 @@ from __future__ import annotations
 import weakref
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
+from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_cliper.annotation.painted import Painted
+from napari_cliper.widgets.history import Sizes, changes
 from napari_cliper.widgets.layers import ResultLayer, add, dress, find, is_ours, placed, set_changed
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from napari_cliper.widgets.planes import Plane
 
 STROKE_PAUSE = 50  # milliseconds until we look again whether the brush is lifted
-CLASS_KEYS = 9
-"""Alt+1 to Alt+9 choose the first classes."""
 
 
 class Mask:
@@ -31,23 +31,37 @@ class Mask:
 
     Attributes
     ----------
+    plane : Plane
+        What it is a mask of, as it was last segmented.
     classes : ClassList
         What its labels mean.
     painted : Painted
         Which of its pixels a person painted.
+    proposal : (H, W) unsigned int
+        What the program last wanted to write.
+    changed : psygnal.Signal
+        A moment after pixels or whose they are may have changed.
+    history_limit : float
+        Bytes that strokes and updates may take that can be undone; the last one always can.
     """
 
-    def __init__(self, layer: Labels, classes: ClassList) -> None:
+    changed = Signal()
+    history_limit: ClassVar[float] = 5e8
+
+    def __init__(self, layer: Labels, plane: Plane, classes: ClassList) -> None:
         self._layer = weakref.ref(layer)
+        self.plane = plane
         self.classes = classes
         self.painted = Painted(layer.data)
+        self.proposal: NDArray[Any] = layer.data.copy()
         self._writing = False
         self._before_drag: NDArray[Any] | None = None
         self._waiting: NDArray[Any] | None = None
+        self._sizes = Sizes()
+        self._told_soon = False
         layer.events.paint.connect(self._on_paint)
         layer.events.set_data.connect(self._look)
-        for number in range(1, CLASS_KEYS + 1):
-            layer.bind_key(f"Alt-{number}", self._class_key(number))
+        _hear_of_touches(layer, self)
 
     @property
     def layer(self) -> Labels:
@@ -64,6 +78,7 @@ class Mask:
         ----------
         labels : (H, W) integers
         """
+        self.proposal = labels
         if self._put_off(labels):
             return
         layer = self.layer
@@ -86,6 +101,39 @@ class Mask:
             data.ravel()[where] = labels.ravel()[where]
             self.painted.previewed(data)
             self._refresh()
+
+    def correct(self, labels: NDArray[Any], theirs: NDArray[np.bool_] | None = None) -> None:
+        """Write labels for a person, everywhere, as one stroke of theirs.
+
+        Parameters
+        ----------
+        labels : (H, W) integers
+        theirs : (H, W) bool, optional
+            Pixels that are theirs from now on even where nothing changes.
+        """
+        self._look()
+        layer = self.layer
+        labels = labels.astype(layer.data.dtype)
+        where = np.flatnonzero(labels != layer.data)
+        if len(where):
+            with suppress(IndexError):  # as in `_write`
+                layer.data_setitem(np.unravel_index(where, labels.shape), labels.ravel()[where])
+        if theirs is not None:
+            self.painted.touch(theirs)
+        self._tell_soon()
+
+    def release(self, where: NDArray[np.bool_]) -> None:
+        """Pixels (H, W) are no longer anyone's; they keep their labels until the next update."""
+        self._look()
+        self.painted.release(where)
+        self._tell_soon()
+
+    def restore(self, protected: NDArray[np.bool_], proposal: NDArray[Any]) -> None:
+        """Take on what was saved of a layer like this one, both (H, W)."""
+        self.painted = Painted(self.layer.data)
+        self.painted.touch(protected)
+        self.proposal = proposal
+        self._tell_soon()
 
     def replace(self, old: int, new: int, painted: bool = True) -> None:
         """Give all pixels of one label another one, as one step.
@@ -179,8 +227,38 @@ class Mask:
 
     def _on_paint(self, event: Any) -> None:
         if not self._writing:
-            data = self.layer.data
-            self.painted.stroke([_changes(atom, data.shape) for atom in event.value], data)
+            self.painted.stroke(changes(event.value, self.layer.data.shape))
+            self._tell_soon()
+        self._bound_history()
+
+    def touch(self, box: tuple[slice, ...], inside: NDArray[np.bool_], label: int) -> None:
+        """A person goes over pixels with a label that some of them have; napari tells nothing."""
+        if not self._writing:
+            # As seen before this stroke: what it has changed is told when it ends.
+            same = self.painted.seen[box] == label
+            same &= inside
+            self.painted.touch(same, box)
+            self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        if not self._told_soon:
+            self._told_soon = True
+            QTimer.singleShot(STROKE_PAUSE, self._tell)
+
+    def _tell(self) -> None:
+        self._told_soon = False
+        self.changed.emit()
+
+    def _bound_history(self) -> None:
+        """Let napari's history and ours forget the oldest steps if both take too much memory."""
+        history = getattr(self.layer, "_undo_history", None)
+        if history is None:
+            return
+        sizes = self._sizes.of(history)
+        while len(history) > 1 and sum(sizes) + self.painted.nbytes > self.history_limit:
+            history.popleft()
+            sizes.pop(0)
+            self.painted.forget(len(history))
 
     def _look(self, event: Any = None) -> None:
         """Notice undo and redo, of which napari tells nothing but that the layer is drawn anew."""
@@ -191,32 +269,28 @@ class Mask:
             else:  # somebody's code made another map of it
                 self.painted = Painted(data)
                 self._before_drag = None
-
-    def _class_key(self, number: int) -> Any:
-        """What Alt+`number` does; the layer, and not this object, keeps it."""
-        mask = weakref.ref(self)
-
-        def choose(layer: Labels) -> None:
-            """Paint with this class."""
-            known = mask()
-            if known is not None and number <= len(known.classes):
-                layer.selected_label = known.classes[number - 1].id
-
-        choose.__doc__ = f"Paint with class {number} of the list."
-        return choose
+            self._tell_soon()
 
 
-def _changes(atom: Any, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], Any, Any]:
-    """One of napari's history atoms as flat indices, values before and values after."""
-    if isinstance(atom, tuple) and not hasattr(atom, "slice_key"):
-        indices, before, after = atom
-        return np.atleast_1d(np.ravel_multi_index(indices, shape)), before, after
-    inside = np.ones(np.shape(atom.old_values), bool) if atom.mask is None else atom.mask
-    corner = [part.start or 0 for part in atom.slice_key]
-    indices = tuple(
-        places + start for places, start in zip(np.nonzero(inside), corner, strict=True)
-    )
-    return np.ravel_multi_index(indices, shape), np.ravel(atom.old_values), atom.new_value
+def _hear_of_touches(layer: Labels, mask: Mask) -> None:
+    """Tell the mask what brush, bucket and polygon go over, also where that changes nothing.
+
+    napari has no event for it, and no public method that all three go through.
+    """
+    paint = getattr(type(layer), "_paint_region_with_mask", None)
+    if paint is None:
+        return
+    layer_of, mask_of = weakref.ref(layer), weakref.ref(mask)
+
+    def touching(
+        box: tuple[slice, ...], inside: NDArray[np.bool_], label: int, *rest: Any, **more: Any
+    ) -> None:
+        painted, known = layer_of(), mask_of()
+        if known is not None:
+            known.touch(box, inside, label)
+        paint(painted, box, inside, label, *rest, **more)
+
+    layer._paint_region_with_mask = touching
 
 
 def _same_colors(ours: Any, others: Any) -> bool:
@@ -235,10 +309,10 @@ def show_mask(viewer: Viewer, plane: Plane, item: ResultLayer, classes: ClassLis
     layer = find(viewer, plane, item.role, item.data.shape)
     if layer is None:
         layer = add(viewer, plane, item, Labels)
-        _masks[layer] = Mask(layer, classes)
+        _masks[layer] = Mask(layer, plane, classes)
         return _masks[layer]
     mask = _masks[layer]
-    mask.classes = classes
+    mask.plane, mask.classes = plane, classes
     set_changed(layer, placed(plane, item))
     mask.propose(item.data)
     mask.wear(item.attributes)
