@@ -20,8 +20,6 @@ from napari_cliper.models.schema import CLIPER
 if TYPE_CHECKING:
     from napari_cliper.segmenter import Result
 
-LABELS, OVERLAY = "_labels.png", "_overlay.png"
-
 Present = Annotated[
     str | None,
     typer.Option(
@@ -93,7 +91,7 @@ def plan(images: list[Path], output: Path, classes: ClassList, overwrite: bool) 
         cannot be written.
     """
     from napari_cliper.files.atomic import check_free, check_writable
-    from napari_cliper.files.indexed_png import check_target
+    from napari_cliper.files.indexed_png import LABELS, OVERLAY, check_target
 
     stems: dict[str, Path] = {}
     for image in images:

@@ -1,0 +1,229 @@
+"""A folder of pictures under review: what lies where, and the file that keeps how far it is."""
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from napari_cliper.annotation.review import Entry, Review, State
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.atomic import atomic_write
+from napari_cliper.files.indexed_png import LABELS, OVERLAY
+from napari_cliper.files.pictures import explained
+
+RESULTS_FOLDER = "cliper-review"
+REVIEW_FILE = "review.json"
+SESSION_FILE = "session.json"
+SESSION = ".session"  # the ending of a picture's session folder
+# The usual endings of the formats that `read_picture` reads.
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+
+_PLAIN = re.compile("[a-z0-9_-]+( [a-z0-9_-]+)*")
+_TAKEN_BY_WINDOWS = re.compile("con|prn|aux|nul|com[0-9]|lpt[0-9]")
+
+
+@dataclass(frozen=True)
+class ReviewFolder:
+    """Where the files of a review are.
+
+    Attributes
+    ----------
+    pictures : Path
+        The folder that the entries' paths start from.
+    results : Path
+        Of `review.json` and the sessions; need not exist.
+    proposals : Path or None
+        Another folder with label maps made before.
+    places : mapping
+        Of each picture, where its label map may lie in `results` and `proposals`.
+    """
+
+    pictures: Path
+    results: Path
+    proposals: Path | None
+    places: Mapping[str, tuple[str, ...]] = field(compare=False, repr=False)
+
+    def picture(self, entry: Entry) -> Path:
+        """The picture itself."""
+        return self.pictures / entry.picture
+
+    def session(self, entry: Entry) -> Path:
+        """The folder for a picture's session; need not exist.
+
+        It depends on the picture's path alone. On no system two pictures have the same, and none
+        lies in another.
+        """
+        *above, name = map(_safe, entry.picture.split("/"))
+        return self.results.joinpath(*above, name + SESSION)
+
+    def proposal(self, entry: Entry) -> Path | None:
+        """The label map made before, as `napari-cliper segment` names it; None if there is none.
+
+        It lies in the picture's own subfolder, or in none, of `results` or `proposals`. One that
+        may be another picture's, because only their folders or formats differ, is not taken.
+        """
+        folders = (self.results,) if self.proposals is None else (self.results, self.proposals)
+        paths = (top / place for place in self.places.get(entry.picture, ()) for top in folders)
+        return next(filter(_is_file, paths), None)
+
+
+def open_review(
+    pictures: str | Path, results: str | Path | None = None, proposals: str | Path | None = None
+) -> tuple[ReviewFolder, Review]:
+    """List a folder's pictures, with what is known of them. Writes nothing.
+
+    Left out are hidden files, sessions, the results, and what `napari-cliper segment` wrote.
+    Links to folders are not followed. A new picture that has a proposal or a session is proposed.
+
+    Parameters
+    ----------
+    pictures : str or Path
+        Looked through with all folders in it.
+    results : str or Path, optional
+        Where `review.json` and the sessions are or shall be; ``cliper-review`` in `pictures`
+        unless given.
+    proposals : str or Path, optional
+        Where else label maps may lie that were made before.
+
+    Returns
+    -------
+    folder : ReviewFolder
+    review : Review
+        Of pictures that are saved but not there now, the records are kept as its `gone`.
+
+    Raises
+    ------
+    NapariCliperError
+        A folder is missing, may not be read or holds no pictures, a name is no text, or the
+        saved review is damaged or newer than this program.
+    """
+    pictures = Path(pictures)
+    results = pictures / RESULTS_FOLDER if results is None else Path(results)
+    proposals = None if proposals is None else Path(proposals)
+    try:
+        for needed in filter(None, (pictures, proposals)):
+            if not needed.is_dir():
+                raise NapariCliperError(
+                    f"There is no folder “{needed}”: check its name and its disk."
+                )
+        if results.resolve() == pictures.resolve():
+            raise NapariCliperError(
+                f"“{results}” holds the pictures: "
+                "choose another folder for the results, or one in it."
+            )
+        names = list(_pictures_in(pictures.resolve(), results.resolve()))
+    except OSError as error:
+        raise NapariCliperError(
+            f"The folder “{error.filename}” cannot be read ({error.strerror or error}): "
+            "change its permissions, check its disk, or move it away."
+        ) from error
+    if not names:
+        raise NapariCliperError(
+            f"There are no pictures in “{pictures}”: "
+            "choose a folder with PNG, JPEG, TIFF, BMP, WebP or GIF files."
+        )
+    folder = ReviewFolder(pictures, results, proposals, _places(names))
+    review = _saved(results / REVIEW_FILE).of(names)
+    new = (entry for entry in review.entries if entry.state is State.NEW)
+    return folder, review.with_proposals(
+        [e.picture for e in new if folder.proposal(e) or _has_session(folder.session(e))]
+    )
+
+
+def save_review(folder: ReviewFolder, review: Review) -> None:
+    """Write `review.json`, over the one that is there.
+
+    Raises
+    ------
+    NapariCliperError
+        It cannot be written. What was there is as it was.
+    """
+    with atomic_write(folder.results / REVIEW_FILE, overwrite=True) as file:
+        file.write(review.to_json().encode())
+
+
+def _saved(path: Path) -> Review:
+    with explained(path):
+        if not path.exists():
+            return Review(entries=())
+        text = path.read_bytes()
+    try:
+        return Review.from_json(text)
+    except NapariCliperError as error:
+        raise NapariCliperError(f"In “{path}”: {error}") from error
+
+
+def _pictures_in(top: Path, results: Path) -> Iterator[str]:
+    """The path of each picture from `top`, with ``/``. Both folders are given without links."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for above, folders, names in os.walk(top, onerror=fail):
+        here = Path(above)
+        below = [name for name in folders if not name.startswith(".")]
+        folders[:] = [n for n in below if here / n != results and not _has_session(here / n)]
+        prefix = "" if here == top else here.relative_to(top).as_posix() + "/"
+        yield from (_text(prefix + name) for name in names if _is_picture(name))
+
+
+def _is_picture(name: str) -> bool:
+    """Whether a file is a picture to review, by its name."""
+    name = name.lower()
+    ours = name.startswith(".") or name.endswith((LABELS, OVERLAY))
+    return not ours and name.endswith(SUFFIXES)
+
+
+def _text(path: str) -> str:
+    """The same path, if JSON can hold it."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        shown = path.encode(errors="replace").decode()
+        raise NapariCliperError(f"The name “{shown}” is no valid text: rename it.") from error
+    return path
+
+
+def _places(pictures: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Of each picture, where its label map and no other picture's may lie in a folder of results.
+
+    There with the picture's own subfolder; or without, as the command line writes them.
+    """
+    own = [picture.rpartition(".")[0] + LABELS for picture in pictures]
+    flat = [place.rpartition("/")[2] for place in own]
+    own_times, flat_times = (Counter(map(str.casefold, places)) for places in (own, flat))
+    places = {}
+    for picture, mine, name in zip(pictures, own, flat, strict=True):
+        times = {mine: own_times[mine.casefold()]}
+        times.setdefault(name, flat_times[name.casefold()])  # the same where there is no subfolder
+        places[picture] = tuple(place for place, count in times.items() if count == 1)
+    return places
+
+
+def _safe(name: str) -> str:
+    """The name itself if every system takes it as it is; else one like it, with a digest.
+
+    No system takes two of these names for the same. None ends in `SESSION` or is `REVIEW_FILE`.
+    """
+    stem, dot, suffix = name.partition(".")
+    plain = _PLAIN.fullmatch(stem) and not _TAKEN_BY_WINDOWS.fullmatch(stem)
+    if plain and len(name) <= 60 and dot + suffix in ("", *SUFFIXES):
+        return name
+    # 48 letters of up to four bytes, and the rest, fit into the 255 bytes of a name.
+    like_it = re.sub(r"[^\w -]", "_", unicodedata.normalize("NFC", name))[:48].strip()
+    return f"{like_it}~{sha256(name.encode()).hexdigest()[:10]}"
+
+
+def _has_session(folder: Path) -> bool:
+    return _is_file(folder / SESSION_FILE)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, a folder that may not be read
+        return False
