@@ -1,6 +1,7 @@
 """What napari shows of us."""
 
+from napari_cliper.widgets.correct_widget import CorrectWidget
 from napari_cliper.widgets.inspect_widget import InspectWidget
 from napari_cliper.widgets.segment_widget import SegmentWidget
 
-__all__ = ["InspectWidget", "SegmentWidget"]
+__all__ = ["CorrectWidget", "InspectWidget", "SegmentWidget"]

@@ -15,7 +15,7 @@ from napari_cliper.annotation import class_edits
 from napari_cliper.widgets import masks
 from napari_cliper.widgets.class_table import Found
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.layers import KEY, find, kept_selection, labels_layer
+from napari_cliper.widgets.layers import find, kept_selection, labels_layer
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -76,7 +76,7 @@ class MaskView(QObject):
         with nullcontext() if shown else kept_selection(self._viewer):
             for role, labels in (("coarse", result.coarse_labels), ("refined", result.labels)):
                 item = labels_layer(role, labels, result.classes, hidden)
-                mask = masks.show_mask(self._viewer, scene.plane, item, result.classes)
+                mask = self._workspace.show_mask(self._viewer, scene.plane, item, result.classes)
                 self._listen(mask)
         if shown:
             self._plane, self._result = scene.plane, result
@@ -141,7 +141,7 @@ class MaskView(QObject):
         """How many pixels a class has in all refined masks, and how many of these are painted."""
         total = painted = 0
         for mask in self._with_class(entry):
-            if mask.layer.metadata[KEY]["role"] != "refined":
+            if mask.role != "refined":
                 continue
             theirs = mask.layer.data == entry.id
             total += int(theirs.sum())

@@ -15,7 +15,16 @@ from qtpy.QtCore import QTimer
 
 from napari_cliper.annotation.painted import Painted
 from napari_cliper.widgets.history import Sizes, changes
-from napari_cliper.widgets.layers import ResultLayer, add, dress, find, is_ours, placed, set_changed
+from napari_cliper.widgets.layers import (
+    KEY,
+    ResultLayer,
+    add,
+    dress,
+    find,
+    is_ours,
+    placed,
+    set_changed,
+)
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -71,6 +80,16 @@ class Mask:
             raise RuntimeError("the layer is gone")
         return layer
 
+    @property
+    def gone(self) -> bool:
+        """Whether nobody has the layer any more."""
+        return self._layer() is None
+
+    @property
+    def role(self) -> str:
+        """Which of the plane's masks it is: "refined" or "coarse"."""
+        return str(self.layer.metadata[KEY]["role"])
+
     def propose(self, labels: NDArray[Any]) -> None:
         """Write labels where nobody painted, as one step that napari's undo takes back.
 
@@ -84,8 +103,7 @@ class Mask:
         layer = self.layer
         self._end_drag(labels)
         self._look()
-        if labels.dtype.itemsize > layer.data.dtype.itemsize:
-            self._widen(labels.dtype)
+        self._widen(labels)
         self._write(self.painted.open_to(labels, layer.data), labels)
 
     def preview(self, labels: NDArray[Any]) -> None:
@@ -113,6 +131,8 @@ class Mask:
         """
         self._look()
         layer = self.layer
+        if labels.max() > np.iinfo(layer.data.dtype).max:
+            self._widen(labels)
         labels = labels.astype(layer.data.dtype)
         where = np.flatnonzero(labels != layer.data)
         if len(where):
@@ -208,9 +228,11 @@ class Mask:
                 layer.data_setitem(np.unravel_index(where, layer.data.shape), values)
             self.painted.updated(layer.data)
 
-    def _widen(self, dtype: np.dtype[Any]) -> None:
-        with self._at_work():
-            self.layer.data = self.layer.data.astype(dtype)
+    def _widen(self, labels: NDArray[Any]) -> None:
+        """Make room for larger labels."""
+        if labels.dtype.itemsize > self.layer.data.dtype.itemsize:
+            with self._at_work():
+                self.layer.data = self.layer.data.astype(labels.dtype)
 
     def _refresh(self) -> None:
         with self._at_work():

@@ -17,18 +17,21 @@ class Preferences:
         What the docks choose at first.
     memory_limit : float
         Gigabytes that encoded pictures may take.
+    undo_limit : float
+        Gigabytes that the strokes and updates of a mask may take that can be undone.
     cache_folder : str
         Where converted weights are kept; "" for the usual place.
     autosave : float
-        Minutes between two saves of painted masks; 0 for none.
+        Seconds between two saves of what was painted; 0 for none.
     """
 
     preset: str = "auto"
     device: str = "auto"
     precision: str = "float32"
     memory_limit: float = 4.0
+    undo_limit: float = 0.5
     cache_folder: str = ""
-    autosave: float = 5.0
+    autosave: float = 30.0
 
     @classmethod
     def read(cls) -> Preferences:

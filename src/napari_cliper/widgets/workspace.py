@@ -8,12 +8,18 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import QObject, Signal
 
 from napari_cliper.models import weights
-from napari_cliper.widgets import segmentation
+from napari_cliper.widgets import masks, segmentation
+from napari_cliper.widgets.corrections import Corrections
+from napari_cliper.widgets.mask_keys import bind_once
 from napari_cliper.widgets.preferences import Preferences
+from napari_cliper.widgets.unsure_places import UnsurePlaces
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+    from napari_cliper.annotation.class_list import ClassList
+    from napari_cliper.widgets.layers import ResultLayer
+    from napari_cliper.widgets.masks import Mask
     from napari_cliper.widgets.planes import Plane
     from napari_cliper.widgets.segmentation import Model, Scene
 
@@ -22,7 +28,7 @@ SCENES = 50  # planes of which what was found is kept: a few megabytes each
 
 
 class Workspace(QObject):
-    """The chosen model, and what was found in each picture.
+    """The chosen model, what was found in each picture, and what a person does about it.
 
     Attributes
     ----------
@@ -31,6 +37,8 @@ class Workspace(QObject):
     model : Model
     download : bool
         Whether weights may be fetched.
+    corrections : Corrections
+    places : UnsurePlaces
     """
 
     scene_changed = Signal()
@@ -43,6 +51,9 @@ class Workspace(QObject):
         self.model = segmentation.Model(chosen.preset, chosen.device, precision=chosen.precision)
         self.download = False
         self._scenes: dict[tuple[str, ...], Scene] = {}
+        self.corrections = Corrections(viewer)
+        self.places = UnsurePlaces(viewer, self, self.corrections)
+        masks.Mask.history_limit = chosen.undo_limit * 1e9
         segmentation.encodings.limit = chosen.memory_limit * 1e9
         weights.prefer_cache_folder(chosen.cache_folder)
 
@@ -63,6 +74,14 @@ class Workspace(QObject):
         while len(self._scenes) > SCENES:
             del self._scenes[next(iter(self._scenes))]
         self.scene_changed.emit()
+
+    def show_mask(
+        self, viewer: Viewer, plane: Plane, item: ResultLayer, classes: ClassList
+    ) -> Mask:
+        """Write a result into its layer, as of `masks.show_mask`, with all keys bound."""
+        mask = masks.show_mask(viewer, plane, item, classes)
+        bind_once(mask.layer, self.corrections, self.places)
+        return mask
 
     def _forget(self, event: Any) -> None:
         """Let go of what was found in a picture that is closed."""

@@ -1,0 +1,211 @@
+"""What a person corrects at a stroke: a region, or a change that is shown before it counts."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+
+from napari_cliper.annotation.regions import region
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.widgets import masks
+from napari_cliper.widgets.outlines import outline, remove
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from napari.viewer import Viewer
+
+    from napari_cliper.annotation.class_list import ClassList
+    from napari_cliper.widgets.masks import Mask
+
+REGION, PREVIEW = "region", "preview"
+WHITE = (1.0, 1.0, 1.0, 1.0)
+VOID = 65535  # in a preview, what is to become background
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """A change that is shown and does not count yet.
+
+    Attributes
+    ----------
+    mask : Mask
+    labels : (H, W) unsigned int
+        What the mask would hold.
+    where : (H, W) bool
+        Where that counts, and is the person's from then on.
+    done : callable
+        Called with whether it was accepted.
+    """
+
+    mask: Mask
+    labels: NDArray[Any]
+    where: NDArray[np.bool_]
+    done: Callable[[bool], None]
+
+
+class Corrections(QObject):
+    """Serves the masks of one viewer.
+
+    A click on a mask, in napari's mode for moving about, chooses the connected region there.
+    """
+
+    changed = Signal()  # the chosen region, or the change that is shown, is another one
+
+    def __init__(self, viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer_of = weakref.ref(viewer)
+        self._last: weakref.ref[Labels] | None = None
+        self._region: tuple[Mask, NDArray[np.bool_]] | None = None
+        self._change: Change | None = None
+        viewer.layers.selection.events.active.connect(self._note_active)
+        viewer.layers.events.removed.connect(self._forget_removed)
+
+    @property
+    def _viewer(self) -> Viewer:
+        viewer = self._viewer_of()
+        assert viewer is not None
+        return viewer
+
+    @property
+    def mask(self) -> Mask | None:
+        """The mask that is corrected: the active layer, else the one that was active last."""
+        layer = self._last() if self._last is not None else None
+        if layer is None or layer not in self._viewer.layers:
+            known = [m for m in masks.masks(self._viewer) if m.role == "refined"]
+            return known[-1] if known else None
+        return masks.of(layer)
+
+    def needed_mask(self) -> Mask:
+        """The same.
+
+        Raises
+        ------
+        NapariCliperError
+            If there is none.
+        """
+        if self.mask is None:
+            raise NapariCliperError(
+                "There is no mask to correct yet: segment a picture first, in “Segment with text”."
+            )
+        return self.mask
+
+    # A region
+
+    @property
+    def region(self) -> NDArray[np.bool_] | None:
+        """The chosen region, (H, W) bool."""
+        return self._region[1] if self._region is not None else None
+
+    def choose(self, mask: Mask, place: tuple[int, int]) -> None:
+        """Choose the region at (row, column) of a mask."""
+        self._let_go()
+        self._region = mask, region(mask.layer.data, place)
+        outline(self._viewer, mask.plane, REGION, self._region[1].astype(np.uint8), {1: WHITE})
+        self.changed.emit()
+
+    def let_go(self) -> None:
+        """Choose no region."""
+        self._let_go()
+        self.changed.emit()
+
+    def _let_go(self) -> None:
+        if self._region is not None:
+            mask, self._region = self._region[0], None
+            remove(self._viewer, mask.plane, REGION)
+
+    def press_class(self, mask: Mask, id_: int) -> None:
+        """Give the chosen region this class; without one, paint with the class from now on."""
+        if self._region is None or self._region[0] is not mask:
+            mask.layer.selected_label = id_
+            return
+        where = self._region[1]
+        self._let_go()
+        mask.correct(np.where(where, id_, mask.layer.data), theirs=where)
+        self.changed.emit()
+
+    # A change that is shown
+
+    @property
+    def change(self) -> Change | None:
+        """What is shown and does not count yet."""
+        return self._change
+
+    def show(
+        self,
+        mask: Mask,
+        labels: NDArray[Any],
+        where: NDArray[np.bool_],
+        done: Callable[[bool], None] = lambda accepted: None,
+    ) -> int:
+        """Show a change instead of the one before; returns of how many pixels.
+
+        Parameters
+        ----------
+        mask : Mask
+        labels : (H, W) unsigned int
+        where : (H, W) bool
+            Where these are to count.
+        done : callable
+            Called with whether it was accepted. Not called for one that another replaces.
+        """
+        self._change = Change(mask, labels, where, done)
+        differs = where & (labels != mask.layer.data)
+        shown = np.where(differs, np.where(labels == 0, VOID, labels), 0).astype(np.uint16)
+        outline(self._viewer, mask.plane, PREVIEW, shown, _colors(mask.classes))
+        self.changed.emit()
+        return int(np.count_nonzero(differs))
+
+    def accept(self) -> None:
+        """Let the change count, as one step of undo; its pixels are the person's."""
+        change = self._take()
+        if change is None:
+            return
+        data = change.mask.layer.data
+        if change.where.shape == data.shape:
+            labels = np.where(change.where, change.labels, data)
+            change.mask.correct(labels, theirs=change.where)
+        change.done(True)
+        self.changed.emit()
+
+    def drop(self) -> None:
+        """Forget the change that is shown."""
+        change = self._take()
+        if change is not None:
+            change.done(False)
+            self.changed.emit()
+
+    def _take(self) -> Change | None:
+        change, self._change = self._change, None
+        if change is not None:
+            remove(self._viewer, change.mask.plane, PREVIEW)
+        return change
+
+    # The viewer
+
+    def _note_active(self, event: Any = None) -> None:
+        active = self._viewer.layers.selection.active
+        if masks.of(active) is not None:
+            self._last = weakref.ref(active)
+            self.changed.emit()
+
+    def _forget_removed(self, event: Any) -> None:
+        gone = masks.of(event.value)
+        if gone is None:
+            return
+        if self._region is not None and self._region[0] is gone:
+            self._let_go()
+        if self._change is not None and self._change.mask is gone:
+            self.drop()
+        self.changed.emit()
+
+
+def _colors(classes: ClassList) -> dict[int, tuple[float, ...]]:
+    """The colours of classes, and of what becomes background."""
+    colors = {entry.id: (*(part / 255 for part in entry.color), 1.0) for entry in classes}
+    return colors | {VOID: WHITE}
