@@ -1,5 +1,6 @@
 """Label pictures as PNG files that carry their class list."""
 
+import io
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ from napari_cliper.files.pictures import explained
 
 KEY = "napari-cliper"  # of the text chunk that holds the class list
 CLASSES_FILE = "classes.json"
+LABELS, OVERLAY = "_labels.png", "_overlay.png"  # what a picture's results end in
 
 
 @runtime_checkable
@@ -67,21 +69,40 @@ def save_labels(
         classes = result.classes if classes is None else classes
         result = result.labels
     classes = None if classes is None else ClassList.parse(classes)
-    labels = as_labels(result, classes)
-    picture = _indexed(labels, classes)
+    encoded = encode_labels(result, classes)
     if classes is None:
         with atomic_write(path, overwrite) as png:
-            picture.save(png, "PNG")
+            png.write(encoded)
         return
 
     check_target(path, classes, overwrite)
     beside = path.with_name(CLASSES_FILE)
-    text = PngInfo()
-    text.add_itxt(KEY, classes.model_dump_json())
     with atomic_write(beside, overwrite=True) as json, atomic_write(path, overwrite) as png:
         json.write(classes.to_json().encode())
         json.flush()  # a full disk shows before either is moved to its place
-        picture.save(png, "PNG", pnginfo=text)
+        png.write(encoded)
+
+
+def encode_labels(labels: ArrayLike, classes: ClassList | None) -> bytes:
+    """The PNG file that `save_labels` writes.
+
+    Parameters
+    ----------
+    labels : (H, W) array of integers
+    classes : ClassList or None
+
+    Raises
+    ------
+    NapariCliperError
+        The array does not hold labels, or it holds a label that no class has.
+    """
+    values = as_labels(labels, classes)
+    text = PngInfo()
+    if classes is not None:
+        text.add_itxt(KEY, classes.model_dump_json())
+    file = io.BytesIO()
+    _indexed(values, classes).save(file, "PNG", pnginfo=text)
+    return file.getvalue()
 
 
 def check_target(path: Path, classes: ClassList, overwrite: bool) -> None:
