@@ -1,7 +1,7 @@
 """What is found in one picture, in numpy arrays and a class list's words."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_cliper.annotation.class_list import ClassList
-from napari_cliper.cliper import Scores, Settings
+from napari_cliper.cliper import Encoding, Scores, Settings
 from napari_cliper.cliper.labelling import Labeller, Thresholds
 from napari_cliper.errors import NapariCliperError
 
@@ -28,7 +28,8 @@ class Result:
         How sure the maps are that each class is in the picture; larger is surer.
     present : (C,) bool
         Whether each class is in the picture: as the caller said, or because its presence is above
-        the threshold (which drops no class where the background threshold is 0).
+        the threshold (which drops no class where the background threshold is 0), or because a
+        scribble says so.
     """
 
     classes: ClassList
@@ -119,7 +120,8 @@ class Scored:
         presence_threshold, background_threshold : float in [0, 1], or None for the preset's
         present : str or sequence of str, or None
             The classes known to be in the picture: names, as a sequence or separated by
-            semicolons, or "all". These alone are labelled, however low their presence (Table 3).
+            semicolons, or "all". These alone are labelled, and classes with a scribble, however low
+            their presence (Table 3).
         refinement : float in [0, 1]
             How much of fine-grained compensation goes into the labels: 0 none of it.
 
@@ -143,6 +145,55 @@ class Scored:
             refined,
             self._coarse,
         )
+
+    def corrected(self, encoding: Encoding, scribbles: NDArray[np.integer[Any]]) -> "Scored":
+        """The same with a person's strokes, which are carried along the attention maps.
+
+        No model runs, and the encoding is not kept. What `label` of this returns has the strokes'
+        labels under them, and a class with a stroke is in the picture; thresholds and refinement
+        work as before.
+
+        Parameters
+        ----------
+        encoding : Encoding
+            What the picture was compared with words as.
+        scribbles : (H, W) integers
+            All strokes there are, in place of those given before: -1 nowhere, 0 background, else a
+            class's id.
+
+        Raises
+        ------
+        NapariCliperError
+            If the scribbles are no integers or not of the picture's size, have a value that is no
+            class's id, or the encoding is not of this picture's size or for another method.
+        """
+        if encoding.size != self.size or not self._settings.encodes_as(encoding.settings):
+            raise NapariCliperError(
+                "Scribbles need the picture as it was compared with the words: give the encoding "
+                "that these scores were made from."
+            )
+        strokes = torch.from_numpy(self._positions(np.asarray(scribbles)))
+        carried = encoding.scribbles(strokes, len(self.classes))
+        return Scored(self.classes, replace(self._scores, scribbles=carried), self._settings)
+
+    def _positions(self, scribbles: NDArray[Any]) -> NDArray[np.int32]:
+        """Scribbles with a class's place in the list, counted from 1, for its id."""
+        if scribbles.shape != self.size or not np.issubdtype(scribbles.dtype, np.integer):
+            raise NapariCliperError(
+                f"Scribbles of {_described(scribbles)} do not fit the picture: give "
+                f"{self.size[0]} × {self.size[1]} whole numbers, −1 where there is no stroke."
+            )
+        where = scribbles != -1
+        values, index = np.unique(scribbles[where], return_inverse=True)
+        ids = (0, *self.classes.ids)
+        if unknown := [value for value in values.tolist() if value not in ids]:
+            raise NapariCliperError(
+                f"A scribble has the value {unknown[0]}, which is no class's id: scribble with 0 "
+                "for background or with the id of a class."
+            )
+        positions = np.full(scribbles.shape, -1, np.int32)
+        positions[where] = np.array([ids.index(value) for value in values], np.int32)[index]
+        return positions
 
     def present(self, presence_threshold: float | None = None) -> NDArray[np.bool_]:
         """Which classes' presence is above the threshold, (C,) bool."""
@@ -198,6 +249,10 @@ class Presence:
         """The classes that are in the picture, the surest first."""
         order = np.argsort(-self.presence, kind="stable")
         return tuple(self.classes[int(index)].name for index in order if self.present[index])
+
+
+def _described(array: NDArray[Any]) -> str:
+    return f"{' × '.join(map(str, array.shape)) or 'one number'} ({array.dtype})"
 
 
 def _as_tensor(known: tuple[bool, ...] | None) -> Tensor | None:

@@ -14,6 +14,7 @@ from napari_cliper.cliper.compensation import (  # noqa: E402
 from napari_cliper.cliper.diffusion import DiffusionSelfAttention  # noqa: E402
 from napari_cliper.cliper.early_layer_fusion import ImageEncoder  # noqa: E402
 from napari_cliper.cliper.pipeline import CLIPer, Encoding, Scores, Segmentation  # noqa: E402
+from napari_cliper.cliper.scribbles import Scribbles  # noqa: E402
 from napari_cliper.cliper.settings import Settings  # noqa: E402
 from napari_cliper.cliper.steps import Step, drain  # noqa: E402
 from napari_cliper.cliper.text import TextEncoder  # noqa: E402
@@ -27,6 +28,7 @@ __all__ = [
     "Encoding",
     "ImageEncoder",
     "Scores",
+    "Scribbles",
     "Segmentation",
     "Settings",
     "SharedSelfAttention",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_cliper.cliper.scribbles import Scribbles
 from napari_cliper.errors import NapariCliperError
 
 # Pixels of all classes that are worked on at a time: few enough to stay in the processor's cache.
@@ -127,17 +128,20 @@ class Labeller:
         Of the picture.
     normalise : bool
         Whether each class's score is stretched to [0, 1].
+    scribbles : Scribbles or None
+        A person's strokes, which correct the scores; stroked pixels have the stroke's label.
     """
 
     maps: Tensor
     presence: Tensor
     size: tuple[int, int]
     normalise: bool
+    scribbles: Scribbles | None = None
     _last: dict[tuple[bool, ...], Ranking] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def scaled(self) -> Tensor:
-        """Maps that, resized, are the scores: each class's maximum is its presence, or 1.
+        """Maps that, resized, are the scores before strokes; each maximum is the presence, or 1.
 
         Returns
         -------
@@ -168,14 +172,29 @@ class Labeller:
         return corners.amin(dim=1), corners.amax(dim=1)
 
     def scores(self) -> Tensor:
-        """Each class's score a pixel, (C, H, W) float32."""
-        return torch.cat([chunk for _, chunk in resized_rows(self.scaled, self.size)], dim=1)
+        """Each class's score a pixel, present or not, (C, H, W) float32."""
+        maps = self._corrected(torch.ones_like(self.presence, dtype=torch.bool))
+        return torch.cat([chunk for _, chunk in resized_rows(maps, self.size)], dim=1)
 
     def present(self, thresholds: Thresholds, known: Tensor | None = None) -> Tensor:
-        """Which classes are labelled, (C,) bool: those that are `known`, else the present ones."""
+        """Which classes are labelled, (C,) bool: the `known` or present ones, and those stroked."""
+        return self._shown(self._found(thresholds, known))
+
+    def _found(self, thresholds: Thresholds, known: Tensor | None) -> Tensor:
+        """Which classes are labelled whatever the strokes, (C,) bool."""
         if known is not None:
             return known.to(self.presence.device)
         return (self.presence > thresholds.presence) | (thresholds.background == 0)
+
+    def _shown(self, found: Tensor) -> Tensor:
+        """Those classes, and the ones that strokes bring in."""
+        return found if self.scribbles is None else found | self.scribbles.stroked
+
+    def _corrected(self, found: Tensor) -> Tensor:
+        """The scaled maps after the strokes, if these classes are found without them."""
+        return (
+            self.scaled if self.scribbles is None else self.scribbles.corrected(self.scaled, found)
+        )
 
     def labels(self, thresholds: Thresholds, known: Tensor | None = None) -> Tensor:
         """The class of each pixel.
@@ -199,39 +218,47 @@ class Labeller:
         -------
         (H, W) float32 in [0, 1]
         """
-        ranking, present = self._ranking(thresholds, known), self.present(thresholds, known)
+        ranking, found = self._ranking(thresholds, known), self._found(thresholds, known)
+        shown = self._shown(found)
         second = torch.zeros_like(ranking.best)
-        if present.sum() > 1:
-            for rows, chunk in resized_rows(self.scaled[present], self.size):
+        if shown.sum() > 1:
+            for rows, chunk in resized_rows(self._corrected(found)[shown], self.size):
                 second[rows] = chunk.topk(2, dim=0).values[1].clamp_(min=0)
         background = ranking.background(thresholds.background)
         first = torch.maximum(ranking.best, background)
         second = torch.maximum(second, torch.minimum(ranking.best, background))
-        return (1 - (first - second)).clamp_(0, 1)
+        uncertainty = (1 - (first - second)).clamp_(0, 1)
+        if self.scribbles is not None:
+            uncertainty.view(-1)[self.scribbles.pixels] = 0
+        return uncertainty
 
     def _ranking(self, thresholds: Thresholds, known: Tensor | None) -> Ranking:
-        """The ranking of the classes that are present; the last one is kept."""
-        present = self.present(thresholds, known)
-        key = tuple(present.tolist())
+        """The ranking of the classes that are labelled; the last one is kept."""
+        found = self._found(thresholds, known)
+        key = tuple(found.tolist())
         ranking = self._last.get(key)  # another thread may clear what is kept
         if ranking is None:
-            ranking = self._rank(present)
+            ranking = self._rank(found)
             self._last.clear()
             self._last[key] = ranking
         return ranking
 
-    def _rank(self, present: Tensor) -> Ranking:
+    def _rank(self, found: Tensor) -> Ranking:
         # Where no score is above 0 there is no winner.
         best = self.scaled.new_zeros(self.size)
-        numbers = present.nonzero()[:, 0] + 1
-        numbers = numbers.to(torch.uint8 if len(present) < 256 else torch.int32)
+        shown = self._shown(found)
+        numbers = shown.nonzero()[:, 0] + 1
+        numbers = numbers.to(torch.uint8 if len(shown) < 256 else torch.int32)
         winner = numbers.new_zeros(self.size)
-        if len(numbers) == 0:
-            return Ranking(winner, best)
-        for rows, chunk in resized_rows(self.scaled[present], self.size):
-            score, place = chunk.max(dim=0)  # the first of equals
-            best[rows] = score.clamp_(min=0)
-            winner[rows] = numbers[place].masked_fill_(score == 0, 0)
+        if len(numbers) > 0:
+            for rows, chunk in resized_rows(self._corrected(found)[shown], self.size):
+                score, place = chunk.max(dim=0)  # the first of equals
+                best[rows] = score.clamp_(min=0)
+                winner[rows] = numbers[place].masked_fill_(score == 0, 0)
+        if self.scribbles is not None:
+            pixels, labels = self.scribbles.pixels, self.scribbles.labels
+            winner.view(-1)[pixels] = labels.to(winner.dtype)
+            best.view(-1)[pixels] = (labels > 0).to(best.dtype)  # above whatever threshold
         return Ranking(winner, best)
 
 

@@ -34,6 +34,7 @@ from napari_cliper.cliper.early_layer_fusion import (
 )
 from napari_cliper.cliper.labelling import Labeller, Thresholds
 from napari_cliper.cliper.preprocessing import patch_grid, to_pixels
+from napari_cliper.cliper.scribbles import Scribbles, scribbles
 from napari_cliper.cliper.settings import Settings
 from napari_cliper.cliper.sliding import SlidingFeatures, Window, encode_crops
 from napari_cliper.cliper.steps import Step, Steps
@@ -122,6 +123,20 @@ class Encoding:
             received = self.attention.sum(dim=0).reshape(self.grid)
         return received / received.mean()
 
+    @torch.no_grad()
+    def scribbles(self, strokes: Tensor, classes: int) -> Scribbles:
+        """Carry strokes along this picture's attention maps.
+
+        Parameters
+        ----------
+        strokes : (H, W) int
+            -1 where there is none, 0 background, i + 1 the i-th class.
+        classes : int
+            How many classes there are.
+        """
+        strokes = strokes.to(self.attention.device)
+        return scribbles(strokes, classes, self.attention, self.grid, self.compensation)
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -135,12 +150,15 @@ class Scores:
     refined : (C, gh, gw) float
         The same as `coarse` where there is no compensation.
     presence : (C,) float
+    scribbles : Scribbles or None
+        A person's strokes that correct what is labelled.
     """
 
     size: tuple[int, int]
     coarse: Tensor
     refined: Tensor
     presence: Tensor
+    scribbles: Scribbles | None = None
 
     def labeller(self, settings: Settings, refinement: float = 1) -> Labeller:
         """What labels the refined maps, or something between these and the coarse ones.
@@ -155,7 +173,7 @@ class Scores:
         if refinement != 1:
             maps = labelling.refined_in_part(self.coarse, self.refined, refinement)
             presence = labelling.presence(self.coarse, maps)
-        return Labeller(maps, presence, self.size, settings.normalise_each_class)
+        return Labeller(maps, presence, self.size, settings.normalise_each_class, self.scribbles)
 
     def coarse_labeller(self, settings: Settings) -> Labeller:
         """What labels the coarse maps."""
