@@ -227,11 +227,19 @@ def with_strays(classes: ClassList, ids: Collection[int]) -> ClassList:
     names = {name.casefold() for name in classes.names}
     strays = []
     for id_ in sorted({*ids} - {0, *classes.ids}):
-        name = next(
-            name for name in (f"label {id_}", f"label {id_} (no class)") if name not in names
-        )
+        name = next(name for name in _stray_names(id_) if name not in names)
         strays.append(ClassEntry(id=id_, name=name))
     return _with_entries(classes, [*classes.classes, *strays])
+
+
+def without_strays(classes: ClassList) -> ClassList:
+    """The list without what `with_strays` added, unless nothing else is in it."""
+    entries = [entry for entry in classes if entry.name not in _stray_names(entry.id)]
+    return _with_entries(classes, entries) if entries else classes
+
+
+def _stray_names(id_: int) -> tuple[str, str]:
+    return f"label {id_}", f"label {id_} (no class)"
 
 
 def _place(classes: ClassList, entry: ClassEntry) -> int:

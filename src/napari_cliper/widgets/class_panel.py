@@ -149,6 +149,11 @@ class ClassPanel(QWidget):
         """Ids of the classes that are not to be drawn."""
         return frozenset(self.table.classes.hidden)
 
+    def hide_classes(self, ids: Collection[int]) -> None:
+        """Let these classes, and no others, not be drawn."""
+        self.table.classes.hide(ids)
+        self.visibility_changed.emit()
+
     def commit(self) -> ClassList:
         """Take over what the text says.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -91,6 +91,11 @@ class ClassTableModel(QAbstractTableModel):
             self.beginResetModel()
             self._entries = entries
             self.endResetModel()
+
+    def hide(self, ids: Collection[int]) -> None:
+        """Show these as not drawn, and all others as drawn."""
+        self.hidden = set(ids)
+        self.layoutChanged.emit()
 
     def forget_hidden(self, classes: ClassList | None) -> None:
         """Draw the classes again that are gone from the list, should they come back."""

@@ -14,6 +14,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets.latest import Latest
 from napari_cliper.widgets.layers import ResultLayer, add, dress
 from napari_cliper.widgets.parts import beside, form, narrow, part
+from napari_cliper.widgets.session_layers import INSTANCES
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -173,7 +174,7 @@ class FixPanel(QWidget):
 
             count = int(numbers.max())
             classes = instance_classes(entry, count)
-            item = ResultLayer(f"instances of {entry.name}", numbers, dress(classes))
+            item = ResultLayer(f"{INSTANCES}{entry.name}", numbers, dress(classes))
             add(self._viewer, plane, item, Labels)
             self.told.emit(f"{count} instances of {entry.name}, in a layer of their own.")
 

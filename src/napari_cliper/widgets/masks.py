@@ -48,8 +48,10 @@ class Mask:
         Which of its pixels a person painted.
     proposal : (H, W) unsigned int
         What the program last wanted to write.
+    revision : int
+        Grows whenever pixels, or whose they are, may have changed.
     changed : psygnal.Signal
-        A moment after pixels or whose they are may have changed.
+        A moment after that.
     history_limit : float
         Bytes that strokes and updates may take that can be undone; the last one always can.
     """
@@ -68,6 +70,7 @@ class Mask:
         self._waiting: NDArray[Any] | None = None
         self._sizes = Sizes()
         self._told_soon = False
+        self.revision = 0
         layer.events.paint.connect(self._on_paint)
         layer.events.set_data.connect(self._look)
         _hear_of_touches(layer, self)
@@ -227,6 +230,7 @@ class Mask:
             with suppress(IndexError):
                 layer.data_setitem(np.unravel_index(where, layer.data.shape), values)
             self.painted.updated(layer.data)
+        self._tell_soon()
 
     def _widen(self, labels: NDArray[Any]) -> None:
         """Make room for larger labels."""
@@ -263,6 +267,7 @@ class Mask:
             self._tell_soon()
 
     def _tell_soon(self) -> None:
+        self.revision += 1
         if not self._told_soon:
             self._told_soon = True
             QTimer.singleShot(STROKE_PAUSE, self._tell)

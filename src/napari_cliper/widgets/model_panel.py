@@ -89,6 +89,13 @@ class ModelPanel(QWidget):
             self._precision,
         )
 
+    def choose(self, model: Model) -> None:
+        """Choose a model; of one that is not offered, what is stays."""
+        self._precision = model.precision
+        self._preset.setCurrentIndex(max(self._preset.findData(model.preset), 0))
+        self._device.choose(model.device)
+        self._method.setCurrentIndex(max(self._method.findData(model.method), 0))
+
     @property
     def download(self) -> bool:
         """Whether weights may be fetched."""

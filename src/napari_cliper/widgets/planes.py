@@ -56,6 +56,11 @@ class Plane:
         """The picture's identity and the plane's place in it, as text."""
         return (self.picture, *(str(place) for place in self.index[:-2]))
 
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Where it lies along the axes before its own, in pixels."""
+        return tuple(int(at) for at in self.index[:-2] if not isinstance(at, slice))
+
     def pixels(self) -> NDArray[np.uint8]:
         """Read the plane: (H, W, 3) uint8. May take long for lazy data.
 
@@ -94,7 +99,7 @@ def shown_plane(viewer: Viewer, layer: Image) -> Plane:
         data=data,
         index=(*index, slice(None), slice(None)),
         contrast_limits=None if layer.rgb else tuple(layer.contrast_limits),
-        placement=_placement(layer),
+        placement=placement_of(layer),
         rgb=layer.rgb,
         point=tuple(float(at) for at in viewer.dims.point[viewer.dims.ndim - layer.ndim : -2]),
     )
@@ -107,7 +112,7 @@ def digest(data: NDArray[Any]) -> str:
     return hashed.hexdigest()
 
 
-def _placement(layer: Image) -> dict[str, Any]:
+def placement_of(layer: Image) -> dict[str, Any]:
     """Where the plane of the last two axes lies."""
     axes = [layer.ndim - 2, layer.ndim - 1]
     inner = CompositeAffine(

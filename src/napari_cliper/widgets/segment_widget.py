@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
-    QFileDialog,
     QLabel,
     QPushButton,
     QToolButton,
@@ -15,10 +14,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.files.indexed_png import save_labels
 from napari_cliper.widgets import warm_up, workspace
 from napari_cliper.widgets.adjustment_panel import AdjustmentPanel
-from napari_cliper.widgets.autosave import Autosave
 from napari_cliper.widgets.class_panel import ClassPanel
 from napari_cliper.widgets.encoded_mark import EncodedMark, State
 from napari_cliper.widgets.help_dialog import HelpDialog
@@ -31,12 +28,15 @@ from napari_cliper.widgets.parts import TextLines, beside, folded, narrow, part,
 from napari_cliper.widgets.picture_box import LAYER_EVENTS, PictureBox
 from napari_cliper.widgets.progress import ProgressBar
 from napari_cliper.widgets.removal_dialog import RemovalDialog
-from napari_cliper.widgets.segmentation import Request, Segmented, segmentation
+from napari_cliper.widgets.saving_panel import SavingPanel
+from napari_cliper.widgets.segmentation import Model, Request, Segmented, segmentation
+from napari_cliper.widgets.sessions import Desk, Sessions
 
 if TYPE_CHECKING:
     import napari.viewer
 
     from napari_cliper.annotation.class_list import ClassList
+    from napari_cliper.annotation.session import Session
 
 
 class SegmentWidget(QWidget):
@@ -54,8 +54,8 @@ class SegmentWidget(QWidget):
         self._workspace = workspace.of(napari_viewer)
         self._masks = MaskView(napari_viewer, self._workspace, self)
         self._job = Job(self)
-        self._autosave = Autosave(napari_viewer, self._workspace.preferences.autosave, self)
-        self._autosave.failed.connect(self._fail)
+        seconds = self._workspace.preferences.autosave
+        self.sessions = Sessions(napari_viewer, self._workspace, self._desk, seconds, self)
         self._agreed: ClassList | None = None  # the class list that the masks follow
         self._once_more = False  # words have changed that were not looked for yet
         self._starting = False
@@ -93,11 +93,7 @@ class SegmentWidget(QWidget):
         self._help = part(QToolButton(), "help", "Shortcuts, and how things work")
         self._help.setText("?")
         self._help_dialog = HelpDialog(self)
-        self._export = part(
-            QPushButton("Export mask…"),
-            "export",
-            "Save the refined mask as an indexed PNG, with classes.json beside it",
-        )
+        self._saving = SavingPanel(self._viewer, self._picture, self._masks, self.sessions)
 
     def _lay_out(self) -> None:
         narrow(self._picture)
@@ -112,7 +108,8 @@ class SegmentWidget(QWidget):
             self._status,
             folded("Adjust", "adjust", self._adjustment),
             folded("Model", "model", self._model),
-            beside(self._export, self._inspect),
+            self._saving,
+            self._inspect,
         ):
             if isinstance(row, QWidget):
                 layout.addWidget(row)
@@ -129,7 +126,9 @@ class SegmentWidget(QWidget):
         self._start.clicked.connect(self._segment)
         self._cancel.clicked.connect(self._stop)
         self._help.clicked.connect(self._help_dialog.show)
-        self._export.clicked.connect(self._save_mask)
+        self._saving.told.connect(self._status.setText)
+        self._saving.failed.connect(self._fail)
+        self.sessions.opened.connect(self._take_session)
         self._encoded.checked.connect(self._look_again_if_wanted)
         self._picture.layer_changed.connect(self._turn_to_picture)
         self._classes.submitted.connect(self._segment)
@@ -161,13 +160,26 @@ class SegmentWidget(QWidget):
             self._close_down()
         return bool(super().event(event))
 
+    def showEvent(self, event: Any) -> None:
+        """Watch for the end of the window that the dock is in."""
+        super().showEvent(event)
+        window = self.window()
+        if window is not None and window is not self:
+            window.installEventFilter(self)
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Save before the window closes."""
+        if event.type() == QEvent.Type.Close and watched is self.window():
+            self.sessions.save_at_once()
+        return False
+
     def _close_down(self) -> None:
         """Stop everything, and listen to the viewer no more."""
         self._once_more = False
         self._job.cancel()
         self._progress.rest()
         self._masks.stop()
-        self._autosave.stop()
+        self.sessions.stop()
         self._encoded.stop()
         for event in LAYER_EVENTS:
             getattr(self._viewer.layers.events, event).disconnect(self.reset_choices)
@@ -176,7 +188,7 @@ class SegmentWidget(QWidget):
     @property
     def idle(self) -> bool:
         """Whether nothing runs, and no slider's move is on its way to the masks."""
-        return not self._job.running and self._masks.idle
+        return not self._job.running and self._masks.idle and self.sessions.idle
 
     # The picture
 
@@ -189,9 +201,8 @@ class SegmentWidget(QWidget):
     def _turn_to_plane(self, event: Any = None) -> None:
         plane = self._picture.plane_or_none()
         self._masks.turn_to(plane)
-        scene = self._workspace.scene(plane) if plane is not None else None
-        if scene is not None and not self._adjustment.sliding:
-            self._adjustment.show_adjustment(scene.adjustment)
+        if plane is not None and not self._adjustment.sliding:
+            self._adjustment.show_adjustment(self._workspace.adjustment(plane.key))
 
     # The classes
 
@@ -309,24 +320,17 @@ class SegmentWidget(QWidget):
         self._once_more = False
         self._fail(error)
 
-    def _save_mask(self) -> None:
-        """Save the refined mask of the chosen picture, strokes included."""
-        plane = self._picture.plane_or_none()
-        mask = self._masks.mask(plane) if plane is not None else None
-        if plane is None or mask is None:
-            self._fail(NapariCliperError("There is no mask of this picture yet: press Segment."))
-            return
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Export mask", f"{plane.name}_labels.png", "Indexed PNG (*.png)"
-        )
-        if not path:
-            return
-        try:
-            save_labels(path, mask.layer.data, mask.classes, overwrite=True)  # the dialog has asked
-        except NapariCliperError as error:
-            self._fail(error)
-        else:
-            self._status.setText(f"Saved {path}")
+    # Sessions
+
+    def _desk(self) -> Desk:
+        return Desk(self._classes.classes, self._classes.hidden, self._model.model)
+
+    def _take_session(self, session: Session) -> None:
+        """Let the dock show what a session was made with."""
+        self._model.choose(Model(**session.model.model_dump()))
+        self._classes.take(session.classes)
+        self._classes.hide_classes(session.hidden)
+        self._turn_to_picture()
 
     def _rest(self) -> None:
         """Wait for someone to press Segment."""

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from napari_cliper.widgets.layers import ResultLayer
     from napari_cliper.widgets.masks import Mask
     from napari_cliper.widgets.planes import Plane
-    from napari_cliper.widgets.segmentation import Model, Scene
+    from napari_cliper.widgets.segmentation import Adjustment, Model, Scene
 
 
+USUAL = segmentation.Adjustment()
 SCENES = 50  # planes of which what was found is kept: a few megabytes each
 
 
@@ -51,6 +52,7 @@ class Workspace(QObject):
         self.model = segmentation.Model(chosen.preset, chosen.device, precision=chosen.precision)
         self.download = False
         self._scenes: dict[tuple[str, ...], Scene] = {}
+        self._adjustments: dict[tuple[str, ...], Adjustment] = {}
         self.corrections = Corrections(viewer)
         self.places = UnsurePlaces(viewer, self, self.corrections)
         masks.Mask.history_limit = chosen.undo_limit * 1e9
@@ -66,6 +68,15 @@ class Workspace(QObject):
     def scene(self, plane: Plane) -> Scene | None:
         """What was last found on this plane."""
         return self._scenes.get(plane.key)
+
+    def adjustment(self, key: tuple[str, ...]) -> Adjustment:
+        """With which a plane is shown, or was when its session was saved."""
+        scene = self._scenes.get(key)
+        return scene.adjustment if scene is not None else self._adjustments.get(key, USUAL)
+
+    def remember_adjustment(self, key: tuple[str, ...], adjustment: Adjustment) -> None:
+        """Let a plane that nothing was found on yet be shown with this."""
+        self._adjustments[key] = adjustment
 
     def keep(self, scene: Scene) -> None:
         """Remember what was found on a plane."""
