@@ -86,6 +86,8 @@ class Painted:
             tell what was undone or redone before this stroke. To be left out if nothing was since
             the last look: then the cost is that of the stroke, whatever the size of the map.
         """
+        if data is None and self._untold:  # a look may have met the stroke under way
+            data = self.seen
         if data is not None:
             self._check(data)
             self.look(_without(data, changes))

@@ -2,6 +2,7 @@
 
 from napari_cliper.widgets.correct_widget import CorrectWidget
 from napari_cliper.widgets.inspect_widget import InspectWidget
+from napari_cliper.widgets.review_widget import ReviewWidget
 from napari_cliper.widgets.segment_widget import SegmentWidget
 
-__all__ = ["CorrectWidget", "InspectWidget", "SegmentWidget"]
+__all__ = ["CorrectWidget", "InspectWidget", "ReviewWidget", "SegmentWidget"]

@@ -19,6 +19,7 @@ from napari_cliper.widgets.layers import find, kept_selection, labels_layer
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
 
     from napari_cliper.annotation.class_list import ClassEntry, ClassList
     from napari_cliper.result import Result
@@ -75,12 +76,22 @@ class MaskView(QObject):
         # Someone who went on with another picture is not to be disturbed there.
         with nullcontext() if shown else kept_selection(self._viewer):
             for role, labels in (("coarse", result.coarse_labels), ("refined", result.labels)):
-                item = labels_layer(role, labels, result.classes, hidden)
-                mask = self._workspace.show_mask(self._viewer, scene.plane, item, result.classes)
-                self._listen(mask)
+                self.show_labels(scene.plane, role, labels, result.classes, hidden)
         if shown:
             self._plane, self._result = scene.plane, result
             self._tell_found()
+
+    def show_labels(
+        self,
+        plane: Plane,
+        role: str,
+        labels: NDArray[np.uint16],
+        classes: ClassList,
+        hidden: Collection[int],
+    ) -> None:
+        """Write labels into a mask, around what is painted there; add it if need be."""
+        item = labels_layer(role, labels, classes, hidden)
+        self._listen(self._workspace.show_mask(self._viewer, plane, item, classes))
 
     def adjust(self, plane: Plane, adjustment: Adjustment, settled: bool) -> None:
         """Label the kept scores anew, as a preview while a slider is dragged."""

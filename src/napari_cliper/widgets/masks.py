@@ -50,6 +50,8 @@ class Mask:
         What the program last wanted to write.
     revision : int
         Grows whenever pixels, or whose they are, may have changed.
+    strokes : int
+        How often a person painted, erased, filled or corrected.
     changed : psygnal.Signal
         A moment after that.
     history_limit : float
@@ -70,7 +72,7 @@ class Mask:
         self._waiting: NDArray[Any] | None = None
         self._sizes = Sizes()
         self._told_soon = False
-        self.revision = 0
+        self.revision = self.strokes = 0
         layer.events.paint.connect(self._on_paint)
         layer.events.set_data.connect(self._look)
         _hear_of_touches(layer, self)
@@ -143,6 +145,7 @@ class Mask:
                 layer.data_setitem(np.unravel_index(where, labels.shape), labels.ravel()[where])
         if theirs is not None:
             self.painted.touch(theirs)
+            self.strokes += 1
         self._tell_soon()
 
     def release(self, where: NDArray[np.bool_]) -> None:
@@ -230,6 +233,7 @@ class Mask:
             with suppress(IndexError):
                 layer.data_setitem(np.unravel_index(where, layer.data.shape), values)
             self.painted.updated(layer.data)
+        self._bound_history()
         self._tell_soon()
 
     def _widen(self, labels: NDArray[Any]) -> None:
@@ -237,6 +241,8 @@ class Mask:
         if labels.dtype.itemsize > self.layer.data.dtype.itemsize:
             with self._at_work():
                 self.layer.data = self.layer.data.astype(labels.dtype)
+                # A hidden layer would go on taking values for the narrower type.
+                self.layer.set_view_slice()
 
     def _refresh(self) -> None:
         with self._at_work():
@@ -254,8 +260,9 @@ class Mask:
     def _on_paint(self, event: Any) -> None:
         if not self._writing:
             self.painted.stroke(changes(event.value, self.layer.data.shape))
+            self.strokes += 1
+            self._bound_history()
             self._tell_soon()
-        self._bound_history()
 
     def touch(self, box: tuple[slice, ...], inside: NDArray[np.bool_], label: int) -> None:
         """A person goes over pixels with a label that some of them have; napari tells nothing."""
@@ -264,6 +271,7 @@ class Mask:
             same = self.painted.seen[box] == label
             same &= inside
             self.painted.touch(same, box)
+            self.strokes += 1
             self._tell_soon()
 
     def _tell_soon(self) -> None:

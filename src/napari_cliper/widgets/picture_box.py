@@ -43,6 +43,12 @@ class PictureBox(QComboBox):
         index = self.currentIndex()
         return self._layers[index] if index >= 0 else None
 
+    def choose(self, layer: Image) -> None:
+        """Choose a picture of the viewer's."""
+        self.refresh()
+        if layer in self._layers:
+            self.setCurrentIndex(self._layers.index(layer))
+
     def plane(self) -> Plane:
         """What the viewer shows of the chosen picture.
 

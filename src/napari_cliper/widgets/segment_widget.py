@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QTimer
+import numpy as np
+from qtpy.QtCore import QEvent, QTimer, Signal
 from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
@@ -13,6 +14,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_cliper.annotation.class_edits import with_strays
+from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets import warm_up, workspace
 from napari_cliper.widgets.adjustment_panel import AdjustmentPanel
@@ -34,9 +37,11 @@ from napari_cliper.widgets.sessions import Desk, Sessions
 
 if TYPE_CHECKING:
     import napari.viewer
+    from napari.layers import Image
+    from numpy.typing import NDArray
 
-    from napari_cliper.annotation.class_list import ClassList
     from napari_cliper.annotation.session import Session
+    from napari_cliper.widgets.planes import Plane
 
 
 class SegmentWidget(QWidget):
@@ -46,7 +51,13 @@ class SegmentWidget(QWidget):
     ----------
     napari_viewer : napari.viewer.Viewer
         Its pictures are offered, and it gets the results.
+
+    Attributes
+    ----------
+    sessions : Sessions
     """
+
+    segmented = Signal(object)  # Segmented: its masks are there
 
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -59,6 +70,7 @@ class SegmentWidget(QWidget):
         self._agreed: ClassList | None = None  # the class list that the masks follow
         self._once_more = False  # words have changed that were not looked for yet
         self._starting = False
+        self._wanted = False  # another run, when this one has ended
         self._make_parts()
         self._lay_out()
         self._connect()
@@ -123,7 +135,7 @@ class SegmentWidget(QWidget):
         self._job.succeeded.connect(self._show_result)
         self._job.failed.connect(self._fail_run)
         self._job.ended.connect(self._rest)
-        self._start.clicked.connect(self._segment)
+        self._start.clicked.connect(self.segment)
         self._cancel.clicked.connect(self._stop)
         self._help.clicked.connect(self._help_dialog.show)
         self._saving.told.connect(self._status.setText)
@@ -131,7 +143,7 @@ class SegmentWidget(QWidget):
         self.sessions.opened.connect(self._take_session)
         self._encoded.checked.connect(self._look_again_if_wanted)
         self._picture.layer_changed.connect(self._turn_to_picture)
-        self._classes.submitted.connect(self._segment)
+        self._classes.submitted.connect(self.segment)
         self._classes.changed.connect(self._follow_classes)
         self._classes.visibility_changed.connect(self._dress)
         self._classes.chosen.connect(
@@ -190,7 +202,33 @@ class SegmentWidget(QWidget):
         """Whether nothing runs, and no slider's move is on its way to the masks."""
         return not self._job.running and self._masks.idle and self.sessions.idle
 
+    @property
+    def model(self) -> Model:
+        """The chosen model."""
+        return self._model.model
+
+    @property
+    def has_words(self) -> bool:
+        """Whether there is something to look for."""
+        return bool(self._classes.text.toPlainText().strip())
+
     # The picture
+
+    def show_picture(self, layer: Image) -> None:
+        """Choose a picture of the viewer's."""
+        self._picture.choose(layer)
+
+    def show_proposal(
+        self, plane: Plane, labels: NDArray[np.uint16], classes: ClassList | None
+    ) -> None:
+        """Show a label map that was made before, as if it were a run's."""
+        if classes is None:
+            ids = [id_ for id_ in np.unique(labels).tolist() if id_] or [1]
+            known = self._classes.classes or ClassList.parse([f"label {ids[0]}"])
+            classes = with_strays(known, ids)
+        if not self.has_words:
+            self._classes.take(classes)
+        self._masks.show_labels(plane, "refined", labels, classes, self._classes.hidden)
 
     def _turn_to_picture(self) -> None:
         layer = self._picture.layer
@@ -228,7 +266,7 @@ class SegmentWidget(QWidget):
         if not self._once_more or self._job.running or plane is None:
             return
         if self._encoded.state is State.ENCODED and self._workspace.scene(plane):
-            self._segment()
+            self.segment()
 
     def _remove_class(self, id_: int) -> None:
         """Remove a class, with a question about its pixels if it has any."""
@@ -257,9 +295,12 @@ class SegmentWidget(QWidget):
 
     # The run
 
-    def _segment(self) -> None:
+    def segment(self) -> None:
+        """Segment the chosen picture; if a run ends just now, as soon as it has."""
         if self._job.running:
+            self._wanted = True
             return
+        self._wanted = False
         try:
             plane = self._picture.plane()
             request = Request(
@@ -287,7 +328,13 @@ class SegmentWidget(QWidget):
             self._starting = False
             self._once_more = False
 
+    def cancel(self) -> None:
+        """Stop the run, if there is one."""
+        if self._job.running:
+            self._stop()
+
     def _stop(self) -> None:
+        self._wanted = False
         self._job.cancel()
         self._once_more = False
         self._cancel.setEnabled(False)
@@ -296,6 +343,7 @@ class SegmentWidget(QWidget):
 
     def _show_result(self, segmented: Segmented) -> None:
         self._masks.show(segmented, self._classes.hidden)
+        self.segmented.emit(segmented)
         self._status.setText(segmented.summary)
         thresholds = segmented.scene.scored.thresholds
         self._adjustment.set_defaults(thresholds.presence, thresholds.background)
@@ -338,6 +386,8 @@ class SegmentWidget(QWidget):
         self._cancel.setEnabled(False)
         self._progress.rest()
         self._encoded.look()  # and then for words that changed meanwhile
+        if self._wanted:
+            self.segment()
 
 
 def _asks_anew(before: ClassList | None, after: ClassList) -> bool:

@@ -191,6 +191,17 @@ def encoding_of(plane: Plane, model: Model, download: bool = False) -> Steps[Enc
     return _in_turn(_encode_to_inspect(plane, model, download))
 
 
+def encode_ahead(plane: Plane, model: Model) -> Steps[None]:
+    """Encode a picture that will be asked for next, if the models are there already.
+
+    Raises
+    ------
+    NapariCliperError
+        If the picture cannot be read.
+    """
+    return _in_turn(_encode_ahead(plane, model))
+
+
 def _in_turn(steps: Steps[T]) -> Steps[T]:
     """Run steps when it is our turn, with everything imported."""
     warm_up.wait()
@@ -232,6 +243,11 @@ def _segment(request: Request) -> Steps[Segmented]:
 def _encode_to_inspect(plane: Plane, model: Model, download: bool) -> Steps[Encoding]:
     segmenter = yield from _segmenter(model, download)
     return (yield from _encode(segmenter, model, plane.pixels(), inspect=True))
+
+
+def _encode_ahead(plane: Plane, model: Model) -> Steps[None]:
+    if model in _segmenters:
+        yield from _encode(_segmenters[model], model, plane.pixels())
 
 
 def _encode(

@@ -18,7 +18,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.session import LoadedSession, load_session, save_session
 from napari_cliper.widgets import masks, session_layers
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.layers import is_result
+from napari_cliper.widgets.layers import KEY, is_result
 from napari_cliper.widgets.planes import digest, shown_plane
 from napari_cliper.widgets.segmentation import Adjustment
 
@@ -103,16 +103,27 @@ class Sessions(QObject):
         """Where a plane's session lies, if it has one."""
         return self._folders.get(plane.key)
 
-    def save(self, plane: Plane, folder: Path, quiet: bool = False) -> None:
-        """Save a plane's layers into this folder, from now on too."""
+    def save(self, plane: Plane, folder: Path, then: Callable[[], None] | None = None) -> None:
+        """Save a plane's layers into this folder, from now on too.
+
+        Parameters
+        ----------
+        plane : Plane
+        folder : Path
+        then : callable, optional
+            Called when they are saved, in place of a word about it.
+        """
+        self._failing = False
         self._folders[plane.key] = folder
         self._chosen.add(plane.key)
         write, state = self._write(plane.key)
 
         def done(_: Any) -> None:
             self._note_saved(plane.key, state)
-            if not quiet:
+            if then is None:
                 self.told.emit(f"Saved {folder}")
+            else:
+                then()
 
         self._latest.ask(write, done)
 
@@ -263,10 +274,9 @@ class Sessions(QObject):
         return found
 
     def _show(self, folder: Path, loaded: LoadedSession, plane: Plane | None) -> None:
-        session = loaded.session
         remark = ""
         if plane is None:
-            plane, remark = self._open_picture(session.picture)
+            plane, remark = self._open_picture(loaded.session.picture)
         painted = [
             mask.layer.name
             for mask in masks.masks(self._viewer)
@@ -280,16 +290,33 @@ class Sessions(QObject):
                 )
             )
             return
+        self.restore(plane, loaded, folder if folder.is_dir() else folder.parent)
+        self.told.emit(remark or f"Opened {folder}")
+
+    def restore(
+        self, plane: Plane, loaded: LoadedSession, folder: Path, takes_desk: bool = True
+    ) -> None:
+        """Show on a plane what was saved in a folder, and go on saving there.
+
+        Parameters
+        ----------
+        plane : Plane
+        loaded : LoadedSession
+        folder : Path
+        takes_desk : bool
+            Whether class list and model are to be the session's, too.
+        """
+        session = loaded.session
         for mask, maps in zip(session.masks, loaded.maps, strict=True):
             session_layers.restore(self._viewer, self._workspace, plane, mask, maps, session.hidden)
         self._workspace.places.seen[plane.key] = list(session.seen)
         adjustment = Adjustment(**session.adjustment.model_dump())
         self._workspace.remember_adjustment(plane.key, adjustment)
-        self._folders[plane.key] = folder if folder.is_dir() else folder.parent
+        self._folders[plane.key] = folder
         self._chosen.add(plane.key)
-        self.opened.emit(session)
+        if takes_desk:
+            self.opened.emit(session)
         self._saved[plane.key] = self._state(plane.key)
-        self.told.emit(remark or f"Opened {self._folders[plane.key]}")
 
     def _open_picture(self, wanted: saved_as.Picture) -> tuple[Plane, str]:
         """The picture of a session, and what is to be said about it."""
@@ -331,7 +358,9 @@ def _source(layer: Image | None) -> dict[str, str | None]:
     if layer is None:
         return {"path": None, "sample": None}
     source = layer.source
-    path = str(Path(source.path).absolute().as_posix()) if source.path else None
+    path = layer.metadata.get(KEY, {}).get("path")  # of what we have read ourselves
+    if path is None and source.path:
+        path = Path(source.path).absolute().as_posix()
     return {"path": path, "sample": ":".join(source.sample) if source.sample else None}
 
 

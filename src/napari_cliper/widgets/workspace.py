@@ -44,6 +44,7 @@ class Workspace(QObject):
 
     scene_changed = Signal()
     model_changed = Signal()
+    mask_shown = Signal(object)  # Mask: it is there, or shows something else
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
@@ -92,6 +93,7 @@ class Workspace(QObject):
         """Write a result into its layer, as of `masks.show_mask`, with all keys bound."""
         mask = masks.show_mask(viewer, plane, item, classes)
         bind_once(mask.layer, self.corrections, self.places)
+        self.mask_shown.emit(mask)
         return mask
 
     def _forget(self, event: Any) -> None:

@@ -1,0 +1,329 @@
+"""The work on a review queue: one picture after the other, saved, timed, and the next one ready."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_cliper.annotation.review import Entry, Review, State, after, before, next_open
+from napari_cliper.files.review import ReviewFolder, open_review, save_review
+from napari_cliper.widgets import masks, queued_picture, session_layers, workspace
+from napari_cliper.widgets.jobs import Job
+from napari_cliper.widgets.latest import Latest
+from napari_cliper.widgets.layers import KEY
+from napari_cliper.widgets.queued_picture import QueuedPicture
+from napari_cliper.widgets.segmentation import encode_ahead
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from napari.viewer import Viewer
+
+    from napari_cliper.widgets.masks import Mask
+    from napari_cliper.widgets.segment_widget import SegmentWidget
+    from napari_cliper.widgets.segmentation import Segmented
+
+
+class ReviewDesk(QObject):
+    """Shows one picture of a folder at a time, with the dock “Segment with text” beside it.
+
+    Attributes
+    ----------
+    folder : ReviewFolder or None
+    review : Review or None
+    entry : Entry or None
+        The picture that is open.
+    by_uncertainty : bool
+        Whether the most uncertain pictures come first.
+    segments_new : bool
+        Whether a picture without a mask is segmented when it is opened.
+    """
+
+    changed = Signal()  # the list, its states, or the open picture
+    told = Signal(str)
+    failed = Signal(object)
+
+    def __init__(
+        self, viewer: Viewer, segment: SegmentWidget, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self._segment = viewer, segment
+        self.folder: ReviewFolder | None = None
+        self.review: Review | None = None
+        self.entry: Entry | None = None
+        self.by_uncertainty = False
+        self.segments_new = True
+        self._layer: Image | None = None
+        self._mask: Mask | None = None
+        self._strokes = 0
+        self._since = 0.0
+        self._reading = Latest(self)
+        self._writing = Latest(self)
+        self._rating = Latest(self)
+        for worker in (self._reading, self._writing, self._rating):
+            worker.failed.connect(self.failed)
+        self._ahead = Job(self)
+        self._next: tuple[QueuedPicture, Image] | None = None  # read and perhaps encoded
+        self._reading_ahead = Latest(self)  # its faults are told when the picture's turn comes
+        segment.segmented.connect(self._note_proposal)
+        self._workspace = workspace.of(viewer)
+        self._workspace.mask_shown.connect(self._watch)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is read, written or worked out."""
+        workers = (self._reading, self._writing, self._rating, self._reading_ahead)
+        return all(worker.idle for worker in workers) and not self._ahead.running
+
+    def stop(self) -> None:
+        """Save, and work no more: the dock goes."""
+        self._count_time()
+        self._save_review(at_once=True)
+        self._ahead.cancel()
+        for worker in (self._reading, self._writing, self._rating, self._reading_ahead):
+            worker.stop()
+        self._segment.segmented.disconnect(self._note_proposal)
+        self._workspace.mask_shown.disconnect(self._watch)
+        self._listen_to(None)
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The pictures in the order they are reviewed."""
+        return self.review.ordered(self.by_uncertainty) if self.review is not None else ()
+
+    def is_open(self, layer: Any) -> bool:
+        """Whether this layer is the picture that is open."""
+        return layer is self._layer
+
+    # The folder
+
+    def open_folder(
+        self, pictures: Path, results: Path | None = None, proposals: Path | None = None
+    ) -> None:
+        """List a folder's pictures, and open the first that is to be reviewed."""
+
+        def show(found: tuple[ReviewFolder, Review]) -> None:
+            self.folder, self.review = found
+            self.entry = None
+            self.changed.emit()
+            first = next_open(None, self.entries)
+            if first is None:
+                self.told.emit("Every picture of this folder is accepted or skipped.")
+            else:
+                self.show(first.picture)
+
+        def work() -> tuple[ReviewFolder, Review]:
+            return open_review(pictures, results, proposals)
+
+        self._leave(lambda: self._reading.ask(work, show))
+
+    # From picture to picture
+
+    def show_after(self) -> None:
+        """Open the picture after this one."""
+        self._go(after)
+
+    def show_before(self) -> None:
+        """Open the picture before this one."""
+        self._go(before)
+
+    def _go(self, way: Callable[[str, tuple[Entry, ...]], Entry | None]) -> None:
+        if self.entry is None:
+            return
+        found = way(self.entry.picture, self.entries)
+        if found is None:
+            self.told.emit("There is no further picture this way.")
+        else:
+            self.show(found.picture)
+
+    def accept(self) -> None:
+        """Call this picture done, and go on to the next one that is not."""
+        self._decide(State.ACCEPTED)
+
+    def skip(self) -> None:
+        """Leave this picture out, and go on to the next one that is not done."""
+        self._decide(State.SKIPPED)
+
+    def _decide(self, state: State) -> None:
+        if self.review is None or self.entry is None:
+            return
+        picture, mask = self.entry.picture, self._mask
+        if self.review.entry(picture).state is state:
+            strokes = mask is not None and mask.painted.count() > 0
+            self._change(self.review.reopened(picture, strokes, mask is not None))
+            self.told.emit(f"{picture} is open again.")
+            return
+        self._change(self.review.with_state(picture, state))
+        following = next_open(picture, self.entries)
+        if following is None:
+            self.told.emit("Every picture of this folder is accepted or skipped.")
+        else:
+            self.show(following.picture)
+
+    def show(self, picture: str) -> None:
+        """Open a picture, once the one before is saved."""
+        if self.folder is None or self.review is None:
+            return
+        folder, entry = self.folder, self.review.entry(picture)
+        ready, self._next = self._next, None
+
+        def show(read: QueuedPicture) -> None:
+            layer = None
+            if ready is not None and ready[0] is read:
+                layer = ready[1]
+            self._put(read, layer or queued_picture.as_layer(read))
+
+        def work() -> QueuedPicture:
+            if ready is not None and ready[0].path == folder.picture(entry):
+                return ready[0]
+            return queued_picture.read(folder, entry)
+
+        self._leave(lambda: self._reading.ask(work, show))
+
+    def _leave(self, then: Callable[[], None]) -> None:
+        """Save the open picture and close it; where that fails it stays."""
+        self._count_time()
+        self._reading_ahead.forget()
+        if self._layer is None or self.folder is None or self.entry is None:
+            then()
+            return
+
+        def close() -> None:
+            self._close()
+            then()
+
+        plane = queued_picture.plane_of(self._layer)
+        if session_layers.label_layers(self._viewer, plane.key):
+            place = self.folder.session(self.entry)
+            self._segment.sessions.save(plane, place, close)
+        else:
+            close()
+
+    def _close(self) -> None:
+        """Take the open picture and all that was made of it out of the viewer."""
+        layer, self._layer, self.entry = self._layer, None, None
+        self._segment.cancel()
+        self._listen_to(None)
+        if layer is None:
+            return
+        key = str(layer.unique_id)
+        for other in list(self._viewer.layers):
+            if other is layer or other.metadata.get(KEY, {}).get("plane", ("",))[0] == key:
+                self._viewer.layers.remove(other)
+
+    def _put(self, read: QueuedPicture, layer: Image) -> None:
+        assert self.folder is not None
+        self.entry, self._layer = read.entry, layer
+        self._since = time.monotonic()
+        self._viewer.add_layer(layer)
+        self._viewer.reset_view()
+        self._segment.show_picture(layer)
+        plane = queued_picture.plane_of(layer)
+        if read.session is not None:
+            # The list of classes grows from picture to picture: an older one is not to replace it.
+            self._segment.sessions.restore(
+                plane,
+                read.session,
+                self.folder.session(read.entry),
+                takes_desk=not self._segment.has_words,
+            )
+        elif read.proposal is not None:
+            labels, classes = read.proposal
+            self._segment.show_proposal(plane, labels, classes)
+        elif self.segments_new and self._segment.has_words:
+            self._segment.segment()
+        self._watch()
+        self.changed.emit()
+        self._prepare_next()
+
+    # The next one
+
+    def _prepare_next(self) -> None:
+        """Read and encode the picture that comes next, while a person looks at this one."""
+        following = next_open(self.entry.picture if self.entry else None, self.entries)
+        if self.folder is None or following is None or self.entry is None:
+            return
+        if following.picture == self.entry.picture:
+            return
+        folder = self.folder
+
+        def keep(read: QueuedPicture) -> None:
+            layer = queued_picture.as_layer(read)
+            self._next = read, layer
+            if read.session is None and read.proposal is None and not self._ahead.running:
+                self._ahead.start(encode_ahead(queued_picture.plane_of(layer), self._model))
+
+        self._reading_ahead.ask(lambda: queued_picture.read(folder, following), keep)
+
+    @property
+    def _model(self) -> Any:
+        return self._segment.model
+
+    # What is known of the open picture
+
+    def _watch(self, mask: Any = None) -> None:
+        """Notice strokes on the open picture's mask."""
+        if self._layer is None:
+            return
+        plane = queued_picture.plane_of(self._layer)
+        found = [
+            mask
+            for mask in masks.masks(self._viewer)
+            if mask.plane.key == plane.key and mask.role == "refined"
+        ]
+        self._listen_to(found[0] if found else None)
+
+    def _listen_to(self, mask: Mask | None) -> None:
+        if mask is self._mask:
+            return
+        if self._mask is not None:
+            self._mask.changed.disconnect(self._note_strokes)
+        self._mask = mask
+        if mask is not None:
+            self._strokes = mask.strokes
+            mask.changed.connect(self._note_strokes)
+
+    def _note_strokes(self) -> None:
+        if self.review is None or self.entry is None or self._mask is None or self._mask.gone:
+            return
+        if self._mask.strokes > self._strokes:
+            self._strokes = self._mask.strokes
+            self._change(self.review.with_stroke(self.entry.picture))
+
+    def _note_proposal(self, segmented: Segmented) -> None:
+        """The open picture was segmented: how uncertain is that."""
+        plane = segmented.scene.plane
+        if self._layer is None or self.entry is None or plane.picture != str(self._layer.unique_id):
+            return
+        self._watch()
+        picture = self.entry.picture
+
+        def note(value: float) -> None:
+            if self.review is not None:
+                review = self.review.with_proposals([picture])
+                self._change(review.with_uncertainty(picture, value))
+
+        self._rating.ask(lambda: queued_picture.uncertainty_of(segmented.scene), note)
+
+    def _count_time(self) -> None:
+        if self.review is not None and self.entry is not None:
+            seconds = time.monotonic() - self._since
+            self._since = time.monotonic()
+            self.review = self.review.with_seconds(self.entry.picture, seconds)
+
+    def _change(self, review: Review) -> None:
+        self.review = review
+        self.changed.emit()
+        self._save_review()
+
+    def _save_review(self, at_once: bool = False) -> None:
+        folder, review = self.folder, self.review
+        if folder is None or review is None:
+            return
+        if at_once:
+            save_review(folder, review)
+        else:
+            self._writing.ask(lambda: save_review(folder, review), lambda _: None)
