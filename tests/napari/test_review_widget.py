@@ -333,3 +333,63 @@ def test_a_folder_that_cannot_be_reviewed_is_told(
 
 def test_times_are_said_as_people_say_them() -> None:
     assert [duration(s) for s in (5, 90, 5400)] == ["5 s", "2 min", "1.5 h"]
+
+
+def propose(reviewer: Reviewer) -> None:
+    button = reviewer.part(QPushButton, "propose-all")
+    reviewer.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def test_proposals_for_all_order_the_folder(
+    reviewer: Reviewer, folder: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    reviewer.dock.type("cat")
+    Image.fromarray(SMALL[::-1]).save(folder / "img3.png")
+    broken = folder / "img4.png"
+    broken.write_bytes(b"no picture")
+    reviewer.open(folder, monkeypatch)
+    propose(reviewer)
+    reviewer.settle()
+    for name in ("img1.png", "img2.png", "img3.png", "img10.png"):
+        assert reviewer.state(name) is State.PROPOSED
+        assert reviewer.desk.review.entry(name).uncertainty > 0
+    assert reviewer.state("img4.png") is State.NEW
+    assert "img4.png" in reviewer.said
+    assert reviewer.part(QPushButton, "propose-all").text() == "Propose for all new"
+    proposed = load_session(folder / "cliper-review" / "img10.png.session").maps[-1]
+    reviewer.desk.show("img10.png")  # grey
+    reviewer.settle()
+    assert np.array_equal(reviewer.mask().data, proposed.labels)
+    assert of(reviewer.mask()).painted.count() == 0
+    reviewer.dock.run()  # what was proposed is what pressing Segment brings
+    assert np.array_equal(of(reviewer.mask()).proposal, proposed.proposal)
+    assert told == []
+
+
+def test_proposing_can_be_cancelled_and_keeps_what_there_is(
+    reviewer: Reviewer, folder: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    for number in range(20, 26):
+        Image.fromarray(np.roll(SMALL, number, axis=1)).save(folder / f"img{number}.png")
+    reviewer.dock.type("cat")
+    reviewer.open(folder, monkeypatch)
+    propose(reviewer)
+    reviewer.qtbot.waitUntil(lambda: reviewer.state("img2.png") is State.PROPOSED, timeout=20_000)
+    propose(reviewer)
+    reviewer.settle()
+    counts = reviewer.desk.review.counts()
+    assert counts[State.NEW] > 0
+    assert counts[State.PROPOSED] >= 2
+    assert told == []
+
+
+def test_proposing_needs_words(
+    reviewer: Reviewer, folder: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    propose(reviewer)
+    assert "Open a folder" in reviewer.said
+    reviewer.open(folder, monkeypatch)
+    propose(reviewer)
+    reviewer.settle()
+    assert len(told) == 1
+    assert "no classes" in told[0]

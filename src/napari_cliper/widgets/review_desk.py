@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_cliper.annotation.review import Entry, Review, State, after, before, next_open
+from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.review import ReviewFolder, open_review, save_review
 from napari_cliper.widgets import masks, queued_picture, session_layers, workspace
 from napari_cliper.widgets.jobs import Job
 from napari_cliper.widgets.latest import Latest
 from napari_cliper.widgets.layers import KEY
+from napari_cliper.widgets.proposing import propose_all
 from napari_cliper.widgets.queued_picture import QueuedPicture
 from napari_cliper.widgets.segmentation import encode_ahead
 
@@ -43,6 +46,7 @@ class ReviewDesk(QObject):
     """
 
     changed = Signal()  # the list, its states, or the open picture
+    stepped = Signal(object)  # Step of what is proposed in the background
     told = Signal(str)
     failed = Signal(object)
 
@@ -66,6 +70,13 @@ class ReviewDesk(QObject):
         for worker in (self._reading, self._writing, self._rating):
             worker.failed.connect(self.failed)
         self._ahead = Job(self)
+        self._proposing = Job(self)
+        self._proposed: deque[tuple[str, float]] = deque()
+        self._proposing.stepped.connect(self._take_proposed)
+        self._proposing.stepped.connect(self.stepped)
+        self._proposing.succeeded.connect(self._tell_failed)
+        self._proposing.failed.connect(self.failed)
+        self._proposing.ended.connect(self._end_proposing)
         self._next: tuple[QueuedPicture, Image] | None = None  # read and perhaps encoded
         self._reading_ahead = Latest(self)  # its faults are told when the picture's turn comes
         segment.segmented.connect(self._note_proposal)
@@ -76,13 +87,15 @@ class ReviewDesk(QObject):
     def idle(self) -> bool:
         """Whether nothing is read, written or worked out."""
         workers = (self._reading, self._writing, self._rating, self._reading_ahead)
-        return all(worker.idle for worker in workers) and not self._ahead.running
+        jobs = (self._ahead, self._proposing)
+        return all(worker.idle for worker in workers) and not any(job.running for job in jobs)
 
     def stop(self) -> None:
         """Save, and work no more: the dock goes."""
         self._count_time()
         self._save_review(at_once=True)
         self._ahead.cancel()
+        self._proposing.cancel()
         for worker in (self._reading, self._writing, self._rating, self._reading_ahead):
             worker.stop()
         self._segment.segmented.disconnect(self._note_proposal)
@@ -243,8 +256,10 @@ class ReviewDesk(QObject):
 
     def _prepare_next(self) -> None:
         """Read and encode the picture that comes next, while a person looks at this one."""
-        following = next_open(self.entry.picture if self.entry else None, self.entries)
-        if self.folder is None or following is None or self.entry is None:
+        if self.folder is None or self.entry is None or self.proposing:
+            return
+        following = next_open(self.entry.picture, self.entries)
+        if following is None:
             return
         if following.picture == self.entry.picture:
             return
@@ -261,6 +276,67 @@ class ReviewDesk(QObject):
     @property
     def _model(self) -> Any:
         return self._segment.model
+
+    # Proposals for all
+
+    def propose_all(self) -> None:
+        """Segment all new pictures in the background, as the first dock is set."""
+        if self.folder is None or self.review is None:
+            self.told.emit("Open a folder of pictures first.")
+            return
+        opened = self.entry.picture if self.entry is not None else None
+        new = [
+            entry
+            for entry in self.review.entries
+            if entry.state is State.NEW and entry.picture != opened
+        ]
+        if not new:
+            self.told.emit("Every picture has a proposal already.")
+            return
+        try:
+            classes = self._segment.commit()
+        except NapariCliperError as error:
+            self.failed.emit(error)
+            return
+        self._ahead.cancel()
+        self._next = None
+        self._proposing.start(
+            propose_all(
+                self.folder,
+                new,
+                classes,
+                self._segment.model,
+                self._segment.adjustment,
+                lambda *found: self._proposed.append(found),
+            )
+        )
+        self.changed.emit()
+
+    @property
+    def proposing(self) -> bool:
+        """Whether pictures are segmented in the background."""
+        return self._proposing.running
+
+    def cancel(self) -> None:
+        """Propose no more pictures; what is proposed stays."""
+        self._proposing.cancel()
+
+    def _take_proposed(self, step: Any = None) -> None:
+        """Note the pictures that were proposed since."""
+        review = self.review
+        while self._proposed and review is not None:
+            picture, uncertainty = self._proposed.popleft()
+            review = review.with_proposals([picture]).with_uncertainty(picture, uncertainty)
+        if review is not None and review is not self.review:
+            self._change(review)
+
+    def _end_proposing(self) -> None:
+        self._take_proposed()
+        self.changed.emit()
+        self._prepare_next()
+
+    def _tell_failed(self, failed: list[str]) -> None:
+        self.told.emit("Every picture has a proposal." if not failed else "\n".join(failed))
 
     # What is known of the open picture
 

@@ -21,6 +21,7 @@ from napari_cliper.annotation.review import State
 from napari_cliper.widgets import workspace
 from napari_cliper.widgets.inspect_toggle import PLUGIN
 from napari_cliper.widgets.parts import TextLines, beside, part, scrolling, tell
+from napari_cliper.widgets.progress import ProgressBar
 from napari_cliper.widgets.review_desk import ReviewDesk
 from napari_cliper.widgets.review_table import ReviewTable, duration
 
@@ -77,6 +78,12 @@ class ReviewWidget(QWidget):
             "By the words of the first dock, when they are opened; the next one is encoded ahead",
         )
         self._segments_new.setChecked(self.desk.segments_new)
+        self._propose = part(
+            QPushButton("Propose for all new"),
+            "propose-all",
+            "Segment all new pictures in the background, by the words of the first dock",
+        )
+        self._progress = part(ProgressBar(), "review-progress", "The picture at work")
         self._actions = {
             name: part(QPushButton(f"{title} ({key})"), name, help_text)
             for name, title, key, help_text, _ in self._keys()
@@ -109,6 +116,7 @@ class ReviewWidget(QWidget):
         layout.addWidget(self._table, 1)
         layout.addWidget(self._unsure_first)
         layout.addWidget(self._segments_new)
+        layout.addLayout(beside(self._propose, self._progress))
         layout.addLayout(beside(self._actions["show-before"], self._actions["show-after"]))
         layout.addLayout(beside(self._actions["accept"], self._actions["skip"]))
         layout.addWidget(self._status)
@@ -120,6 +128,8 @@ class ReviewWidget(QWidget):
         self._table.wanted.connect(self.desk.show)
         self._unsure_first.toggled.connect(self._order)
         self._segments_new.toggled.connect(self._set_segments_new)
+        self._propose.clicked.connect(self._start_or_cancel)
+        self.desk.stepped.connect(self._progress.step)
         for name, _, key, _, function in self._keys():
             self._actions[name].clicked.connect(function)
             shortcut = QShortcut(QKeySequence(key), self)
@@ -176,6 +186,12 @@ class ReviewWidget(QWidget):
         if folder:
             self.desk.open_folder(known.pictures, known.results, Path(folder))
 
+    def _start_or_cancel(self) -> None:
+        if self.desk.proposing:
+            self.desk.cancel()
+        else:
+            self.desk.propose_all()
+
     def _order(self, unsure_first: bool) -> None:
         self.desk.by_uncertainty = unsure_first
         self._follow()
@@ -186,6 +202,9 @@ class ReviewWidget(QWidget):
     def _follow(self) -> None:
         """Show the queue as it is now."""
         review, entry = self.desk.review, self.desk.entry
+        self._propose.setText("Cancel" if self.desk.proposing else "Propose for all new")
+        if not self.desk.proposing:
+            self._progress.rest()
         self._table.queue.show(self.desk.entries)
         for button in self._actions.values():
             button.setEnabled(entry is not None)

@@ -32,7 +32,13 @@ from napari_cliper.widgets.picture_box import LAYER_EVENTS, PictureBox
 from napari_cliper.widgets.progress import ProgressBar
 from napari_cliper.widgets.removal_dialog import RemovalDialog
 from napari_cliper.widgets.saving_panel import SavingPanel
-from napari_cliper.widgets.segmentation import Model, Request, Segmented, segmentation
+from napari_cliper.widgets.segmentation import (
+    Adjustment,
+    Model,
+    Request,
+    Segmented,
+    segmentation,
+)
 from napari_cliper.widgets.sessions import Desk, Sessions
 
 if TYPE_CHECKING:
@@ -208,6 +214,11 @@ class SegmentWidget(QWidget):
         return self._model.model
 
     @property
+    def adjustment(self) -> Adjustment:
+        """What the sliders say."""
+        return self._adjustment.adjustment
+
+    @property
     def has_words(self) -> bool:
         """Whether there is something to look for."""
         return bool(self._classes.text.toPlainText().strip())
@@ -305,7 +316,7 @@ class SegmentWidget(QWidget):
             plane = self._picture.plane()
             request = Request(
                 plane,
-                self._commit(),
+                self.commit(),
                 self._model.model,
                 self._adjustment.adjustment,
                 self._model.download,
@@ -319,8 +330,14 @@ class SegmentWidget(QWidget):
         self._progress.begin("Loading the libraries")
         self._job.start(segmentation(request))
 
-    def _commit(self) -> ClassList:
-        """The classes as they are typed; taking them over starts no run of its own."""
+    def commit(self) -> ClassList:
+        """Take over the classes as they are typed; that starts no run of its own.
+
+        Raises
+        ------
+        NapariCliperError
+            If they cannot be read.
+        """
         self._starting = True
         try:
             return self._classes.commit()
