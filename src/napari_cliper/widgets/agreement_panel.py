@@ -8,14 +8,14 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_cliper.annotation.agreement import Agreement, compare, difference
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets.labels_box import LabelsBox
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.layers import ResultLayer, add, find
+from napari_cliper.widgets.layers import ResultLayer, add, find, kept_selection
 from napari_cliper.widgets.parts import beside, part
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class AgreementPanel(QWidget):
         self._table.setTextFormat(Qt.TextFormat.RichText)
         self._table.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._table.setWordWrap(True)
+        self._table.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(beside(self.others, self._compare))
@@ -112,7 +113,9 @@ class AgreementPanel(QWidget):
                 "name": ["the same", *(meaning for _, _, meaning in KINDS)],
             },
         }
-        add(self._viewer, plane, ResultLayer(ROLE, differs, attributes, {"opacity": 0.7}), Labels)
+        item = ResultLayer(ROLE, differs, attributes, {"opacity": 0.7})
+        with kept_selection(self._viewer):
+            add(self._viewer, plane, item, Labels)
 
 
 def _as_table(agreement: Agreement, classes: ClassList) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cliper.widgets import workspace
 from napari_cliper.widgets.agreement_panel import AgreementPanel
@@ -35,8 +35,7 @@ class CorrectWidget(QWidget):
         self._workspace = workspace.of(napari_viewer)
         self._corrections = self._workspace.corrections
         self._mask: Mask | None = None
-        self._name = part(QLabel(), "mask-name", "The mask that is corrected")
-        self._name.setMinimumWidth(60)
+        self._name = part(TextLines(1), "mask-name", "The mask that is corrected")
         self._status = part(TextLines(3), "correct-status", "What was done")
         self._protection = ProtectionPanel(napari_viewer, self._corrections)
         self._fixes = FixPanel(napari_viewer, self._corrections)

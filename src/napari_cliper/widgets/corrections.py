@@ -206,6 +206,6 @@ class Corrections(QObject):
 
 
 def _colors(classes: ClassList) -> dict[int, tuple[float, ...]]:
-    """The colours of classes, and of what becomes background."""
-    colors = {entry.id: (*(part / 255 for part in entry.color), 1.0) for entry in classes}
+    """The colours of classes, paler than on the mask, and of what becomes background."""
+    colors = {entry.id: (*(0.5 + part / 510 for part in entry.color), 1.0) for entry in classes}
     return colors | {VOID: WHITE}

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from napari.utils.notifications import notification_manager, show_error
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -60,7 +61,12 @@ class TextLines(QLabel):
         self.setWordWrap(True)
         self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 4)
+        self._lines = lines
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Take the height of the lines, now that the theme's font is known."""
+        super().showEvent(event)
+        self.setFixedHeight(self._lines * self.fontMetrics().lineSpacing() + 4)
 
     def hasHeightForWidth(self) -> bool:
         """Never."""

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QPushButton, QVBoxLayout, QWidget
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets import masks
 from napari_cliper.widgets.outlines import outline, remove
-from napari_cliper.widgets.parts import beside, part
+from napari_cliper.widgets.parts import TextLines, beside, part
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -39,7 +39,7 @@ class ProtectionPanel(QWidget):
             "show-yours",
             "Outline the pixels that you painted: no run, word or slider changes them",
         )
-        self._count = part(QLabel(), "count-yours", "Pixels of the mask that you painted")
+        self._count = part(TextLines(1), "count-yours", "Pixels of the mask that you painted")
         self._release_region = part(
             QPushButton("Unprotect region"),
             "release-region",
@@ -50,7 +50,8 @@ class ProtectionPanel(QWidget):
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(beside(self._show, self._count))
+        layout.addWidget(self._show)
+        layout.addWidget(self._count)
         layout.addLayout(beside(self._release_region, self._release_all))
         self._show.toggled.connect(self._draw)
         self._release_region.clicked.connect(self._give_region_back)

@@ -73,9 +73,9 @@ class ReviewWidget(QWidget):
             "Order by the mean uncertainty of the proposals; unknown ones come last",
         )
         self._segments_new = part(
-            QCheckBox("Segment pictures that have no mask"),
+            QCheckBox("Segment new pictures"),
             "segments-new",
-            "By the words of the first dock, when they are opened; the next one is encoded ahead",
+            "Those without a mask, by the words of the first dock; the next one is encoded ahead",
         )
         self._segments_new.setChecked(self.desk.segments_new)
         self._propose = part(

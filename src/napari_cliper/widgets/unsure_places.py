@@ -14,7 +14,9 @@ from napari_cliper.widgets.latest import Latest
 from napari_cliper.widgets.outlines import outline, remove
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
 
     from napari_cliper.widgets.corrections import Corrections
     from napari_cliper.widgets.masks import Mask
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 ROLE = "look here"
 YELLOW = (1.0, 0.9, 0.2, 1.0)
-ROOM = 2.5  # how many times the place's size is shown around it
+ROOM = 1.8  # how many times the place's size is shown around it
+LEAST = 60  # pixels that are shown at least
 
 
 class UnsurePlaces(QObject):
@@ -109,14 +112,25 @@ class UnsurePlaces(QObject):
 
     def _zoom(self, mask: Mask, spot: Spot) -> None:
         viewer, layer = self._viewer, mask.layer
-        top, left, bottom, right = spot.box
-        corners = np.array([[top, left], [top, right], [bottom, left], [bottom, right]]) - 0.5
-        world = np.array([layer.data_to_world(corner)[-2:] for corner in corners])
+        middle, size = _in_world(layer, spot.box)
+        whole_middle, whole = _in_world(layer, (0, 0, *layer.data.shape))
+        least = LEAST * float(np.abs(layer.scale[-2:]).min())
+        room = np.maximum(size * ROOM, least)
         camera = viewer.scene.camera
-        camera.center = tuple(world.mean(axis=0))
-        size = np.ptp(world, axis=0) * ROOM
-        least = 30 * float(np.abs(layer.scale[-2:]).min())  # a few pixels fill no window
-        camera.zoom = float(min(np.array(viewer.canvas.size) / np.maximum(size, least)))
+        if (room > whole).any():  # as after “reset view”: all of the picture, and no less
+            middle, room = whole_middle, whole * 1.05
+        camera.center = tuple(middle)
+        camera.zoom = float(min(np.array(viewer.canvas.size) / room))
+
+
+def _in_world(
+    layer: Labels, box: tuple[int, int, int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Middle and size of a part of a layer, as it lies in the viewer."""
+    top, left, bottom, right = box
+    corners = np.array([[top, left], [top, right], [bottom, left], [bottom, right]]) - 0.5
+    world = np.array([layer.data_to_world(corner)[-2:] for corner in corners])
+    return world.mean(axis=0), np.ptp(world, axis=0)
 
 
 def _holds(spot: Spot, place: tuple[int, int]) -> bool:
