@@ -273,6 +273,7 @@ def test_a_layer_is_taken_as_the_start_and_runs_fill_the_rest(
     assert corrector.part(QComboBox, "start-from").currentText() != ""
     box = corrector.part(QComboBox, "start-from")
     box.setCurrentIndex(box.findText("mine"))
+    corrector.press("start-fold")
     corrector.press("take-start")
     assert (mask.data[:60, :60] == 2).all()
     dock.run("cat\ndog\nsofa")
@@ -406,6 +407,7 @@ def test_without_a_mask_every_button_says_what_to_do(
     viewer: Viewer, dock: Any, qtbot: QtBot, told: list[str], button: str
 ) -> None:
     corrector = Corrector(viewer, qtbot)
+    corrector.press("start-fold")
     corrector.press(button)
     assert "segment a picture first" in corrector.said
     assert len(told) == 1

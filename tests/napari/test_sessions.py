@@ -358,3 +358,47 @@ def test_there_is_nothing_to_save_before_a_run(viewer: Viewer, dock: Any, told: 
     dock.click(dock.part(QPushButton, "save-session"))
     assert "press Segment" in dock.status.text()
     assert len(told) == 1
+
+
+def test_a_plane_of_a_stack_comes_back_to_its_place(
+    viewer: Viewer, dock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tifffile
+
+    path = tmp_path / "stack.tif"
+    grey = cat()[::3, ::3, 0].astype(np.uint16) * 100
+    tifffile.imwrite(path, np.stack([grey, grey[::-1], grey[:, ::-1]]))
+    viewer.open(str(path), plugin="napari")
+    viewer.dims.set_point(0, 2)
+    dock.run("cat")
+    mask = mask_of(viewer, "stack")
+    mask.paint((20, 20), 1)
+    data = mask.data.copy()
+    save(dock, tmp_path / "s", monkeypatch)
+    del mask
+    dock.clear()
+    reopen(dock, tmp_path / "s", monkeypatch)  # the sliders stand elsewhere now
+    again = mask_of(viewer, "stack")
+    assert np.array_equal(again.data, data)
+    assert of(again).plane.place == (2,)
+    assert "Opened" in dock.status.text()
+
+
+def test_strokes_are_saved_when_the_picture_cannot_be_read_any_more(
+    viewer: Viewer, dock: Any, photo: Path, usual: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_cliper.widgets.planes import Plane
+
+    viewer.open(str(photo), plugin="napari")
+    dock.run("cat")
+    mask = mask_of(viewer)
+    mask.paint((50, 50), 1)
+
+    def gone(_: Plane) -> None:
+        raise OSError("the disk was pulled out")
+
+    monkeypatch.setattr(Plane, "pixels", gone)
+    dock.widget.sessions.autosave()
+    dock.settle()
+    (folder,) = usual.iterdir()
+    assert np.array_equal(load_session(folder).maps[-1].labels, mask.data)

@@ -62,6 +62,7 @@ class Corrections(QObject):
         self._viewer_of = weakref.ref(viewer)
         self._last: weakref.ref[Labels] | None = None
         self._region: tuple[Mask, NDArray[np.bool_]] | None = None
+        self._label = 0  # of the chosen region
         self._change: Change | None = None
         viewer.layers.selection.events.active.connect(self._note_active)
         viewer.layers.events.removed.connect(self._forget_removed)
@@ -106,6 +107,7 @@ class Corrections(QObject):
         """Choose the region at (row, column) of a mask."""
         self._let_go()
         self._region = mask, region(mask.layer.data, place)
+        self._label = mask.layer.data[place]
         outline(self._viewer, mask.plane, REGION, self._region[1].astype(np.uint8), {1: WHITE})
         self.changed.emit()
 
@@ -125,6 +127,8 @@ class Corrections(QObject):
             mask.layer.selected_label = id_
             return
         where = self._region[1]
+        # What was painted since has another label, and is no part of it any more.
+        where &= mask.layer.data == self._label
         self._let_go()
         mask.correct(np.where(where, id_, mask.layer.data), theirs=where)
         self.changed.emit()

@@ -86,15 +86,18 @@ class FixPanel(QWidget):
         )
 
     def _lay_out(self) -> None:
-        rows = form()
-        rows.addRow("Class", self._class)
-        rows.addRow("Fix", self._fix)
-        rows.addRow(self._size_title, self._size)
+        fix, cut = form(), form()
+        fix.addRow("Class", self._class)
+        fix.addRow("Fix", self._fix)
+        cut.addRow("Cut by", self._method)
+        cut.addRow("Apart by", self._distance)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(rows)
+        layout.addLayout(fix)
+        layout.addWidget(self._size_title)  # in the form, a long one would narrow what is beside it
+        layout.addWidget(self._size)
         layout.addLayout(beside(self._preview, self._accept, self._drop))
-        layout.addLayout(beside(self._method, self._distance))
+        layout.addLayout(cut)
         layout.addWidget(self._split)
 
     @property

@@ -7,8 +7,6 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from napari.layers.utils.layer_utils import calc_data_range
-
 from napari_cliper.annotation import session as saved_as
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.annotation.unsure import weight_of
@@ -16,6 +14,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.pictures import read_picture
 from napari_cliper.files.session import MaskMaps, is_session, save_session
 from napari_cliper.widgets.planes import Plane
+from napari_cliper.widgets.queued_picture import limits_of
 from napari_cliper.widgets.segmentation import Adjustment, Model, Request, Segmented, segmentation
 from napari_cliper.widgets.session_layers import versions
 
@@ -79,11 +78,11 @@ def _segmented(
     folder: ReviewFolder, entry: Entry, classes: ClassList, model: Model, adjustment: Adjustment
 ) -> Steps[Segmented]:
     pixels = read_picture(folder.picture(entry))
-    grey, limits = pixels.ndim == 2, None
-    if grey:  # as napari does for a layer: what is proposed is what pressing Segment brings
-        low, high = calc_data_range(pixels)
-        limits = float(low), float(high)
-    plane = Plane(entry.picture, entry.picture, pixels, (slice(None),) * 2, limits, {}, not grey)
+    index = (slice(None), slice(None))
+    # The limits are a layer's: what is proposed is what pressing Segment brings.
+    plane = Plane(
+        entry.picture, entry.picture, pixels, index, limits_of(pixels), {}, pixels.ndim == 3
+    )
     steps = segmentation(Request(plane, classes, model, adjustment))
     title = f"Proposing {entry.picture}"  # the steps' own names would hide which picture it is
     try:

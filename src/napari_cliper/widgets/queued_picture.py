@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Image
+from napari.layers.utils.layer_utils import calc_data_range
 
 from napari_cliper.annotation.class_edits import with_strays
 from napari_cliper.annotation.class_list import ClassList
@@ -86,11 +87,19 @@ def _check(path: Path, size: tuple[int, ...], pixels: NDArray[Any]) -> None:
         )
 
 
-def as_layer(picture: QueuedPicture) -> Image:
-    """A layer of the picture that no viewer has yet."""
-    layer = Image(picture.pixels, name=picture.entry.picture, rgb=picture.pixels.ndim == 3)
-    layer.metadata[KEY] = {"path": picture.path.absolute().as_posix()}
+def picture_layer(name: str, pixels: NDArray[Any], path: Path) -> Image:
+    """A layer of a picture that we have read; no viewer has it yet."""
+    layer = Image(pixels, name=name, rgb=pixels.ndim == 3)
+    layer.metadata[KEY] = {"path": path.absolute().as_posix()}
     return layer
+
+
+def limits_of(pixels: NDArray[Any]) -> tuple[float, float] | None:
+    """The contrast limits that napari gives to such a picture; None for colours."""
+    if pixels.ndim == 3:
+        return None
+    low, high = calc_data_range(pixels)
+    return float(low), float(high)
 
 
 def plane_of(layer: Image) -> Plane:

@@ -187,7 +187,7 @@ class ReviewDesk(QObject):
             layer = None
             if ready is not None and ready[0] is read:
                 layer = ready[1]
-            self._put(read, layer or queued_picture.as_layer(read))
+            self._put(read, layer or _layer(read))
 
         def work() -> QueuedPicture:
             if ready is not None and ready[0].path == folder.picture(entry):
@@ -266,7 +266,7 @@ class ReviewDesk(QObject):
         folder = self.folder
 
         def keep(read: QueuedPicture) -> None:
-            layer = queued_picture.as_layer(read)
+            layer = _layer(read)
             self._next = read, layer
             if read.session is None and read.proposal is None and not self._ahead.running:
                 self._ahead.start(encode_ahead(queued_picture.plane_of(layer), self._model))
@@ -403,3 +403,7 @@ class ReviewDesk(QObject):
             save_review(folder, review)
         else:
             self._writing.ask(lambda: save_review(folder, review), lambda _: None)
+
+
+def _layer(read: QueuedPicture) -> Image:
+    return queued_picture.picture_layer(read.entry.picture, read.pixels, read.path)

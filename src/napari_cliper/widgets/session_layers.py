@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Labels
 
 from napari_cliper.annotation.class_edits import with_strays, without_strays
 from napari_cliper.annotation.class_list import ClassList
@@ -15,13 +15,13 @@ from napari_cliper.annotation.session import MaskNotes
 from napari_cliper.files.session import MaskMaps
 from napari_cliper.widgets import masks
 from napari_cliper.widgets.layers import KEY, ResultLayer, add, dress, find, is_ours
-from napari_cliper.widgets.planes import Plane, placement_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from napari.viewer import Viewer
 
+    from napari_cliper.widgets.planes import Plane
     from napari_cliper.widgets.workspace import Workspace
 
 INSTANCES = "instances of "  # how the role of such a layer begins
@@ -99,13 +99,6 @@ def restore(
     layer.contour = saved.contour
     if saved.selected_label <= np.iinfo(layer.data.dtype).max:
         layer.selected_label = saved.selected_label
-
-
-def without_picture(name: str, sha256: str, size: tuple[int, int]) -> Plane:
-    """A plane for masks whose picture is not there."""
-    blank = Image(np.zeros(size, np.uint8))
-    index = (slice(None), slice(None))
-    return Plane(name, f"missing {sha256}", blank.data, index, (0, 255), placement_of(blank))
 
 
 def versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,20 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
+from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_cliper.annotation import session as saved_as
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.session import LoadedSession, load_session, save_session
-from napari_cliper.widgets import masks, session_layers
+from napari_cliper.widgets import masks, session_layers, session_picture
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.layers import KEY, is_result
-from napari_cliper.widgets.planes import digest, shown_plane
+from napari_cliper.widgets.planes import digest
 from napari_cliper.widgets.segmentation import Adjustment
 
 if TYPE_CHECKING:
-    from napari.layers import Image
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
 
     from napari_cliper.annotation.class_list import ClassList
     from napari_cliper.widgets.planes import Plane
@@ -76,6 +77,8 @@ class Sessions(QObject):
         self._folders: dict[tuple[str, ...], Path] = {}
         self._chosen: set[tuple[str, ...]] = set()  # whose folder somebody chose
         self._saved: dict[tuple[str, ...], Any] = {}  # what it was like when it was saved
+        self._digests: dict[tuple[str, ...], tuple[Plane, str]] = {}
+        self._writing = threading.Lock()  # on closing, one may still be written in the thread
         self._latest = Latest(self)
         self._latest.failed.connect(self._fail)
         self._failing = False
@@ -200,14 +203,14 @@ class Sessions(QObject):
         maps = [(session_layers.notes_of(layer), session_layers.maps_of(layer)) for layer in layers]
         size = layers[0].data.shape
         desk, adjustment = self._desk(), self._workspace.adjustment(key)
-        source = _source(self._picture(plane))
+        source = session_picture.source_of(self._picture(plane))
         seen = tuple(self._workspace.places.seen.get(key, ()))
         state = self._state(key)
 
         def write() -> None:
             picture = saved_as.Picture(
                 name=plane.name,
-                sha256=_digest(plane),
+                sha256=self._known_digest(plane),
                 size=(size[0], size[1]),
                 place=plane.place,
                 **source,
@@ -222,9 +225,22 @@ class Sessions(QObject):
                 adjustment=saved_as.Adjustment(**asdict(adjustment)),
                 seen=seen,
             )
-            save_session(folder, notes, maps)
+            with self._writing:
+                save_session(folder, notes, maps)
 
         return write, state
+
+    def _known_digest(self, plane: Plane) -> str:
+        """Of a plane's pixels; they are read once for all saves."""
+        known = self._digests.get(plane.key)
+        if known is None or known[0] is not plane:
+            scene = self._workspace.scene(plane)
+            try:
+                found = digest(plane.pixels())
+            except Exception:  # the file is gone: the strokes are to be saved nevertheless
+                found = scene.digest if scene is not None else ""
+            known = self._digests[plane.key] = plane, found
+        return known[1]
 
     def _picture(self, plane: Plane) -> Image | None:
         return next(
@@ -245,38 +261,29 @@ class Sessions(QObject):
 
     def open(self, folder: Path) -> None:
         """Bring back what a session holds."""
-        planes = self._planes()
+        candidates = session_picture.planes(self._viewer)
 
-        def read() -> tuple[LoadedSession, Plane | None]:
+        def read() -> tuple[LoadedSession, Plane | None, NDArray[Any] | None]:
             loaded = load_session(folder)
             wanted = loaded.session.picture
-            same = (
-                plane
-                for plane in planes
-                if plane.place == wanted.place and _digest(plane) == wanted.sha256
-            )
-            return loaded, next(same, None)
+            plane = session_picture.same(candidates, wanted)
+            pixels = session_picture.read_again(wanted) if plane is None else None
+            return loaded, plane, pixels
 
         self._failing = False
         self._latest.ask(read, lambda found: self._show(folder, *found))
 
-    def _planes(self) -> list[Plane]:
-        """What is shown of the pictures that are open, the topmost first."""
-        from napari.layers import Image
-
-        found = []
-        for layer in reversed(self._viewer.layers):
-            if isinstance(layer, Image) and not is_result(layer):
-                try:
-                    found.append(shown_plane(self._viewer, layer))
-                except NapariCliperError:
-                    continue
-        return found
-
-    def _show(self, folder: Path, loaded: LoadedSession, plane: Plane | None) -> None:
+    def _show(
+        self,
+        folder: Path,
+        loaded: LoadedSession,
+        plane: Plane | None,
+        pixels: NDArray[Any] | None,
+    ) -> None:
         remark = ""
         if plane is None:
-            plane, remark = self._open_picture(loaded.session.picture)
+            wanted = loaded.session.picture
+            plane, remark = session_picture.open_picture(self._viewer, wanted, pixels)
         painted = [
             mask.layer.name
             for mask in masks.masks(self._viewer)
@@ -317,51 +324,6 @@ class Sessions(QObject):
         if takes_desk:
             self.opened.emit(session)
         self._saved[plane.key] = self._state(plane.key)
-
-    def _open_picture(self, wanted: saved_as.Picture) -> tuple[Plane, str]:
-        """The picture of a session, and what is to be said about it."""
-        before = set(self._viewer.layers)
-        try:
-            if wanted.sample is not None:
-                self._viewer.open_sample(*wanted.sample.split(":", 1))
-            elif wanted.path is not None and Path(wanted.path).exists():
-                self._viewer.open(wanted.path)
-        except Exception:  # readers raise anything: without the picture its masks still come
-            pass
-        planes = [
-            p for p in self._planes() if not any(str(b.unique_id) == p.picture for b in before)
-        ]
-        if not planes:
-            where = wanted.path or wanted.name
-            missing = session_layers.without_picture(wanted.name, wanted.sha256, wanted.size)
-            return missing, f"“{where}” is not there: the masks come without their picture."
-        plane = planes[0]
-        if _digest(plane) == wanted.sha256:
-            return plane, ""
-        if plane.pixels().shape[:2] != wanted.size:
-            missing = session_layers.without_picture(wanted.name, wanted.sha256, wanted.size)
-            return missing, (
-                f"“{wanted.name}” has another size than when it was annotated: its masks come "
-                "beside it."
-            )
-        return plane, (
-            f"“{wanted.name}” has changed since it was annotated: check that the masks still fit."
-        )
-
-
-def _digest(plane: Plane) -> str:
-    return digest(plane.pixels())
-
-
-def _source(layer: Image | None) -> dict[str, str | None]:
-    """Where a picture came from."""
-    if layer is None:
-        return {"path": None, "sample": None}
-    source = layer.source
-    path = layer.metadata.get(KEY, {}).get("path")  # of what we have read ourselves
-    if path is None and source.path:
-        path = Path(source.path).absolute().as_posix()
-    return {"path": path, "sample": ":".join(source.sample) if source.sample else None}
 
 
 def _new_folder(name: str) -> Path:
