@@ -1,12 +1,10 @@
 import dataclasses
-import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_otsu
 from skimage.measure import label
 
@@ -122,20 +120,6 @@ def test_spots_are_the_large_regions_above_the_threshold(uncertainty, data):
     assert set(masks) == expected
     weights = [spot.weight for spot in found]
     assert weights == sorted(weights, reverse=True)
-
-
-@pytest.mark.parametrize("blur", [0, 8])
-def test_a_large_map_is_quick(blur):
-    noise = np.random.default_rng(0).random((2048, 2048), dtype=np.float32)
-    uncertainty = gaussian_filter(noise, blur)
-    spots(uncertainty[:64, :64])  # what is imported then takes longer
-    took = []
-    for _ in range(3):
-        start = time.perf_counter()
-        found = spots(uncertainty)
-        took.append(time.perf_counter() - start)
-    assert min(took) < 0.5
-    assert found
 
 
 def test_weight_of_a_picture():
