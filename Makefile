@@ -18,7 +18,7 @@ ON_SCREEN := QT_API=pyqt6 QT_QPA_PLATFORM=xcb \
 endif
 PYTEST := $(ON_SCREEN) $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all parity benchmark screenshots random lint qt-libraries clean
+.PHONY: help demo test test-all parity benchmark scribbles screenshots random lint qt-libraries clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,9 +51,14 @@ benchmark: qt-libraries $(VENV)/.installed-test ## print how long the command an
 	$(BIN)/python tools/benchmark_segment.py
 	$(ON_SCREEN) $(BIN)/python tools/benchmark_gui.py
 	$(ON_SCREEN) $(BIN)/python tools/benchmark_annotator.py
+	$(ON_SCREEN) $(BIN)/python tools/benchmark_protection.py
+
+scribbles: $(VENV)/.installed-test ## print what scribbles bring: make scribbles DATA=coco128-seg
+	$(BIN)/python tools/simulate_scribbles.py --data $(DATA)
 
 screenshots: qt-libraries $(VENV)/.installed-test ## draw the pictures of docs/images anew
 	$(ON_SCREEN) $(BIN)/python tools/screenshot.py
+	$(ON_SCREEN) $(BIN)/python tools/screenshot_tutorial.py
 
 random: qt-libraries $(VENV)/.installed-test ## play random actions in the window for ten minutes
 	CLIPER_RANDOM_EXAMPLES=100 $(PYTEST) tests/napari/test_random_actions.py $(PYTEST_ARGS)

@@ -393,3 +393,39 @@ def test_proposing_needs_words(
     reviewer.settle()
     assert len(told) == 1
     assert "no classes" in told[0]
+
+
+@pytest.mark.parametrize("way", ["autosave", "window"])
+def test_strokes_on_a_fresh_picture_lie_with_the_review(
+    reviewer: Reviewer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    reviewer.dock.type("cat")
+    reviewer.open(folder, monkeypatch)
+    mask = reviewer.mask()
+    mask.paint((20, 20), 1)
+    data = mask.data.copy()
+    reviewer.settle()
+    if way == "autosave":
+        reviewer.dock.widget.sessions.autosave()
+        reviewer.settle()
+    else:
+        reviewer.viewer.window._qt_window.close()
+        saved = json.loads((folder / "cliper-review" / "review.json").read_text())
+        assert saved["entries"][0]["seconds"] > 0
+        assert saved["entries"][0]["state"] == "corrected"
+    loaded = load_session(folder / "cliper-review" / "img1.png.session")
+    assert np.array_equal(loaded.maps[-1].labels, data)
+    assert not (tmp_path / "usual").exists()
+
+
+def test_the_last_accepted_picture_is_saved(
+    reviewer: Reviewer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("img2.png", "img10.png"):
+        (folder / name).unlink()
+    reviewer.dock.type("cat")
+    reviewer.open(folder, monkeypatch)
+    reviewer.key(Qt.Key.Key_A)
+    assert reviewer.shown == "img1.png"
+    loaded = load_session(folder / "cliper-review" / "img1.png.session")
+    assert np.array_equal(loaded.maps[-1].labels, reviewer.mask().data)

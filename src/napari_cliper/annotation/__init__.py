@@ -1,1 +1,1 @@
-"""Class lists and their colours: numpy and pydantic only."""
+"""What people do to masks, and what is kept of it: numpy, pydantic, scikit-image and its SciPy."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_cliper.widgets.corrections import Corrections
 
 ROLE = "difference"
-PROPOSAL = "what was proposed"
+PROPOSAL = "the proposal"
 # Value, colour and meaning; the numbers are `agreement.difference`'s.
 KINDS = (
     (1, "lime", "only here"),

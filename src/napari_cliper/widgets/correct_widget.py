@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_cliper.widgets import workspace
 from napari_cliper.widgets.agreement_panel import AgreementPanel
+from napari_cliper.widgets.docking import Docking
 from napari_cliper.widgets.fix_panel import FixPanel
 from napari_cliper.widgets.parts import TextLines, beside, folded, part, scrolling, tell
 from napari_cliper.widgets.protection_panel import ProtectionPanel
@@ -55,6 +55,7 @@ class CorrectWidget(QWidget):
         self._agreement = AgreementPanel(napari_viewer, self._corrections)
         self._lay_out()
         self._connect()
+        Docking(self).left.connect(self._close_down)
         self._follow()
 
     def _lay_out(self) -> None:
@@ -93,13 +94,6 @@ class CorrectWidget(QWidget):
             part.idle
             for part in (self._fixes, self._scribbles, self._agreement, self._workspace.places)
         )
-
-    def event(self, event: QEvent | None) -> bool:
-        """Stop when the dock is closed, which takes this widget out of it."""
-        left = event is not None and event.type() == QEvent.Type.ParentChange
-        if left and self.parent() is None:
-            self._close_down()
-        return bool(super().event(event))
 
     def _close_down(self) -> None:
         self._corrections.drop()

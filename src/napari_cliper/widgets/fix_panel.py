@@ -9,6 +9,7 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
+from napari_cliper.annotation.palette import voc_palette
 from napari_cliper.annotation.regions import FIXES, instances
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets.latest import Latest
@@ -186,9 +187,12 @@ class FixPanel(QWidget):
 
 def instance_classes(entry: ClassEntry, count: int) -> ClassList:
     """Names for the instances 1 to `count` of a class."""
+    # The palette goes on after the class's own colour: over the mask, that would not be seen.
+    colors = voc_palette(entry.id + count + 1)[entry.id :].tolist()
     return ClassList(
         classes=tuple(
-            ClassEntry(id=number, name=f"{entry.name} {number}") for number in range(1, count + 1)
+            ClassEntry(id=number, name=f"{entry.name} {number}", color=tuple(colors[number]))
+            for number in range(1, count + 1)
         )
     )
 

@@ -21,6 +21,7 @@ from superqt import QSearchableComboBox
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.presets import load_methods
 from napari_cliper.widgets import inspection, warm_up, workspace
+from napari_cliper.widgets.docking import Docking
 from napari_cliper.widgets.jobs import Job
 from napari_cliper.widgets.latest import Latest
 from napari_cliper.widgets.layers import KEY, ResultLayer, show
@@ -78,6 +79,7 @@ class InspectWidget(QWidget):
         self._make_parts()
         self._lay_out()
         self._connect()
+        Docking(self).left.connect(self._close_down)
         self._turn_to_picture()
         self._rest()
         QTimer.singleShot(0, warm_up.start)
@@ -207,19 +209,16 @@ class InspectWidget(QWidget):
         self._picture.refresh()
 
     def event(self, event: QEvent | None) -> bool:
-        """Stop when the dock is closed; leave the mouse alone while it is hidden."""
-        kind = event.type() if event is not None else None
-        if kind == QEvent.Type.ParentChange and self.parent() is None:
-            self._job.cancel()
-            self._progress.rest()
-            self._live.stop()
-            self._close_down()
-        elif kind in (QEvent.Type.Show, QEvent.Type.Hide):
+        """Leave the mouse alone while the dock is hidden."""
+        if event is not None and event.type() in (QEvent.Type.Show, QEvent.Type.Hide):
             self._set_following()
         return bool(super().event(event))
 
     def _close_down(self) -> None:
         """Leave the viewer as it is without us."""
+        self._job.cancel()
+        self._progress.rest()
+        self._live.stop()
         self._latest.stop()
         self._side.setChecked(False)
         for event in LAYER_EVENTS:

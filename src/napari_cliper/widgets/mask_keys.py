@@ -28,7 +28,7 @@ def bind(layer: Labels, corrections: Corrections, places: UnsurePlaces) -> None:
         layer.bind_key(f"Alt-{number}", _class_key(corrections, number), overwrite=True)
     for key, action in (
         ("Enter", _accept(corrections)),
-        ("Escape", _drop(corrections)),
+        ("Escape", _drop(corrections, places)),
         ("N", _next(places)),
     ):
         layer.bind_key(key, action, overwrite=True)
@@ -57,14 +57,15 @@ def _accept(corrections: Corrections) -> Callable[[Labels], None]:
     return accept
 
 
-def _drop(corrections: Corrections) -> Callable[[Labels], None]:
+def _drop(corrections: Corrections, places: UnsurePlaces) -> Callable[[Labels], None]:
     def drop(layer: Labels) -> None:
-        """Forget the change that is shown, or the chosen region; else the polygon."""
+        """Forget the change that is shown, the chosen region, or the polygon."""
         if corrections.change is not None:
             corrections.drop()
         elif corrections.region is not None:
             corrections.let_go()
         else:
+            places.leave()
             reset_polygon(layer)
 
     return drop

@@ -64,9 +64,9 @@ class TextLines(QLabel):
         self._lines = lines
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Take the height of the lines, now that the theme's font is known."""
+        """Take the height of the lines, now that the font is known, and the padding around it."""
         super().showEvent(event)
-        self.setFixedHeight(self._lines * self.fontMetrics().lineSpacing() + 4)
+        self.setFixedHeight(self._lines * self.fontMetrics().lineSpacing() + 12)
 
     def hasHeightForWidth(self) -> bool:
         """Never."""

@@ -92,8 +92,7 @@ class ReviewDesk(QObject):
 
     def stop(self) -> None:
         """Save, and work no more: the dock goes."""
-        self._count_time()
-        self._save_review(at_once=True)
+        self.save_at_once()
         self._ahead.cancel()
         self._proposing.cancel()
         for worker in (self._reading, self._writing, self._rating, self._reading_ahead):
@@ -101,6 +100,11 @@ class ReviewDesk(QObject):
         self._segment.segmented.disconnect(self._note_proposal)
         self._workspace.mask_shown.disconnect(self._watch)
         self._listen_to(None)
+
+    def save_at_once(self) -> None:
+        """Save the time and the states now, for the window closes."""
+        self._count_time()
+        self._save_review(at_once=True)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -172,6 +176,7 @@ class ReviewDesk(QObject):
         self._change(self.review.with_state(picture, state))
         following = next_open(picture, self.entries)
         if following is None:
+            self._segment.sessions.autosave()
             self.told.emit("Every picture of this folder is accepted or skipped.")
         else:
             self.show(following.picture)
@@ -235,6 +240,7 @@ class ReviewDesk(QObject):
         self._viewer.reset_view()
         self._segment.show_picture(layer)
         plane = queued_picture.plane_of(layer)
+        self._segment.sessions.keep_in(plane, self.folder.session(read.entry))
         if read.session is not None:
             # The list of classes grows from picture to picture: an older one is not to replace it.
             self._segment.sessions.restore(
@@ -400,7 +406,10 @@ class ReviewDesk(QObject):
         if folder is None or review is None:
             return
         if at_once:
-            save_review(folder, review)
+            try:
+                save_review(folder, review)
+            except NapariCliperError as error:
+                self.failed.emit(error)
         else:
             self._writing.ask(lambda: save_review(folder, review), lambda _: None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_cliper.annotation.review import State
 from napari_cliper.widgets import workspace
+from napari_cliper.widgets.docking import Docking
 from napari_cliper.widgets.inspect_toggle import PLUGIN
 from napari_cliper.widgets.parts import TextLines, beside, part, scrolling, tell
 from napari_cliper.widgets.progress import ProgressBar
@@ -51,6 +52,9 @@ class ReviewWidget(QWidget):
         self._make_parts()
         self._lay_out()
         self._connect()
+        docking = Docking(self)
+        docking.left.connect(self._close_down)
+        docking.closing.connect(self.desk.save_at_once)
         self._follow()
 
     def _make_parts(self) -> None:
@@ -62,7 +66,7 @@ class ReviewWidget(QWidget):
             "masks-from",
             "A folder with masks made before, by “napari-cliper segment”: NAME_labels.png",
         )
-        self._counts = part(TextLines(2), "review-counts", "How far the review is")
+        self._counts = part(TextLines(3), "review-counts", "How far the review is")
         self._bar = part(QProgressBar(), "review-bar", "Pictures that are accepted or skipped")
         self._bar.setTextVisible(False)
         self._bar.setMaximumHeight(6)
@@ -146,14 +150,10 @@ class ReviewWidget(QWidget):
         """Whether nothing is at work."""
         return self.desk.idle
 
-    def event(self, event: QEvent | None) -> bool:
-        """Stop when the dock is closed, which takes this widget out of it."""
-        left = event is not None and event.type() == QEvent.Type.ParentChange
-        if left and self.parent() is None:
-            self._viewer.layers.events.inserted.disconnect(self._bind_picture)
-            self._workspace.mask_shown.disconnect(self._bind_mask)
-            self.desk.stop()
-        return bool(super().event(event))
+    def _close_down(self) -> None:
+        self._viewer.layers.events.inserted.disconnect(self._bind_picture)
+        self._workspace.mask_shown.disconnect(self._bind_mask)
+        self.desk.stop()
 
     def _bind_picture(self, event: Any) -> None:
         if self.desk.is_open(event.value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, QTimer, Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QLabel,
     QPushButton,
@@ -20,6 +20,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets import warm_up, workspace
 from napari_cliper.widgets.adjustment_panel import AdjustmentPanel
 from napari_cliper.widgets.class_panel import ClassPanel
+from napari_cliper.widgets.docking import Docking
 from napari_cliper.widgets.encoded_mark import EncodedMark, State
 from napari_cliper.widgets.help_dialog import HelpDialog
 from napari_cliper.widgets.inspect_toggle import InspectToggle
@@ -80,6 +81,9 @@ class SegmentWidget(QWidget):
         self._make_parts()
         self._lay_out()
         self._connect()
+        docking = Docking(self)
+        docking.left.connect(self._close_down)
+        docking.closing.connect(self.sessions.save_at_once)
         self._choose_model()
         self._turn_to_picture()
         self._rest()
@@ -170,26 +174,6 @@ class SegmentWidget(QWidget):
     def reset_choices(self, event: Any = None) -> None:
         """Offer the pictures that are open now; napari, too, calls this when layers change."""
         self._picture.refresh()
-
-    def event(self, event: QEvent | None) -> bool:
-        """Stop when the dock is closed, which takes this widget out of it."""
-        left = event is not None and event.type() == QEvent.Type.ParentChange
-        if left and self.parent() is None:
-            self._close_down()
-        return bool(super().event(event))
-
-    def showEvent(self, event: Any) -> None:
-        """Watch for the end of the window that the dock is in."""
-        super().showEvent(event)
-        window = self.window()
-        if window is not None and window is not self:
-            window.installEventFilter(self)
-
-    def eventFilter(self, watched: Any, event: Any) -> bool:
-        """Save before the window closes."""
-        if event.type() == QEvent.Type.Close and watched is self.window():
-            self.sessions.save_at_once()
-        return False
 
     def _close_down(self) -> None:
         """Stop everything, and listen to the viewer no more."""

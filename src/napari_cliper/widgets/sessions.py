@@ -106,6 +106,11 @@ class Sessions(QObject):
         """Where a plane's session lies, if it has one."""
         return self._folders.get(plane.key)
 
+    def keep_in(self, plane: Plane, folder: Path) -> None:
+        """Save a plane's layers into this folder, once there are any."""
+        self._folders[plane.key] = folder
+        self._chosen.add(plane.key)
+
     def save(self, plane: Plane, folder: Path, then: Callable[[], None] | None = None) -> None:
         """Save a plane's layers into this folder, from now on too.
 
@@ -117,8 +122,7 @@ class Sessions(QObject):
             Called when they are saved, in place of a word about it.
         """
         self._failing = False
-        self._folders[plane.key] = folder
-        self._chosen.add(plane.key)
+        self.keep_in(plane, folder)
         write, state = self._write(plane.key)
 
         def done(_: Any) -> None:
@@ -319,8 +323,7 @@ class Sessions(QObject):
         self._workspace.places.seen[plane.key] = list(session.seen)
         adjustment = Adjustment(**session.adjustment.model_dump())
         self._workspace.remember_adjustment(plane.key, adjustment)
-        self._folders[plane.key] = folder
-        self._chosen.add(plane.key)
+        self.keep_in(plane, folder)
         if takes_desk:
             self.opened.emit(session)
         self._saved[plane.key] = self._state(plane.key)
