@@ -1,13 +1,19 @@
 """The documents name what there is, with the figures of the data."""
 
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+from napari_cliper.annotation import review, session
+from napari_cliper.annotation.regions import FIXES, Fix
 from napari_cliper.models.inventory import catalogue
 from napari_cliper.models.presets import load_methods, load_presets
+from napari_cliper.widgets.help_dialog import SHORTCUTS
 
 DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def rows(page: str) -> list[str]:
@@ -35,3 +41,46 @@ def test_each_repository_is_in_the_models_page(name: str) -> None:
 @pytest.mark.parametrize("name", list(load_methods()))
 def test_each_method_is_in_the_method_page(name: str) -> None:
     assert any(row.startswith(f"| `{name}` |") for row in rows("method.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
+    for link in links:
+        if "://" in link:
+            continue
+        path, _, part = link.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), link
+        if part:
+            titles = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE)
+            assert part in {title.lower().replace(" ", "-") for title in titles}, link
+
+
+def test_each_picture_is_on_a_page() -> None:
+    text = "".join(page.read_text("utf-8") for page in PAGES)
+    for picture in (DOCS / "images").iterdir():
+        assert f"images/{picture.name})" in text, picture.name
+
+
+def test_the_help_and_the_annotating_page_have_the_same_keys() -> None:
+    _, _, table = (DOCS / "annotating.md").read_text("utf-8").partition("\n## Keys\n")
+    lines = [line for line in table.split("\n## ")[0].splitlines() if line[:1] == "|"]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines[2:]] == list(SHORTCUTS)
+
+
+@pytest.mark.parametrize("fix", FIXES, ids=lambda fix: fix.name)
+def test_each_fix_is_in_the_annotating_page(fix: Fix) -> None:
+    assert any(row.startswith(f"| {fix.title} |") for row in rows("annotating.md"))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        session.Session, session.Picture, session.Model, session.Adjustment, session.Mask,
+        review.Review, review.Entry,
+    ],
+)  # fmt: skip
+def test_each_field_of_the_files_is_in_the_sessions_page(model: type[BaseModel]) -> None:
+    fields = set(re.findall(r"`([a-z_0-9]+)`", "".join(rows("sessions.md"))))
+    assert set(model.model_fields) <= fields

@@ -1,8 +1,8 @@
 """Drive the real window and photograph it for the documentation: `screenshot.py [docs/images]`.
 
 The docks are opened from the plugin, a photograph from the samples; words are segmented, corrected
-and looked into as a person would. Writes window.png, inspector.png and methods.png. On a machine
-without a screen, run it under xvfb-run.
+and looked into as a person would. Writes window.png, inspector.png and methods.png; the others are
+by screenshot_tutorial.py. On a machine without a screen, run it under xvfb-run.
 """
 
 import sys

@@ -9,9 +9,11 @@ from napari_cliper.annotation.class_edits import (
     removed,
     renamed,
     with_background,
+    with_strays,
     with_synonyms,
     with_templates,
     with_text,
+    without_strays,
 )
 from napari_cliper.annotation.class_list import MAX_CLASSES, ClassEntry, ClassList
 from napari_cliper.errors import NapariCliperError
@@ -256,3 +258,31 @@ def test_a_map_s_list_follows_the_list_people_work_on() -> None:
     gone = class_edits.removed(before, 2)
     assert gone is not None
     assert class_edits.followed(before, before, gone).names == ("cat",)
+
+
+def test_labels_of_no_class_get_an_entry_and_lose_it_again():
+    classes = with_strays(PETS, [9, 0, 4, 300, 9])
+    assert brief(classes)[:3] == brief(PETS)
+    assert [(entry.id, entry.name) for entry in classes][3:] == [(9, "label 9"), (300, "label 300")]
+    assert without_strays(classes) == PETS
+    assert with_strays(PETS, {0, 2, 4}) == without_strays(PETS) == PETS
+
+
+def test_a_class_may_be_called_like_another_label():
+    taken = ClassList(classes=(ClassEntry(id=1, name="Label 9"), ClassEntry(id=2, name="cat")))
+    classes = with_strays(taken, [9])
+    assert classes.names == ("Label 9", "cat", "label 9 (no class)")
+    assert without_strays(classes) == taken
+
+
+def test_a_list_of_nothing_but_labels_stays_as_it_is():
+    only = ClassList(classes=(ClassEntry(id=9, name="label 9"),))
+    assert without_strays(only) == only
+
+
+@given(st.sets(st.integers(0, MAX_CLASSES), max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_strays_come_and_go_without_a_trace(ids):
+    classes = with_strays(PETS, ids)
+    assert set(classes.ids) == {*PETS.ids, *ids} - {0}
+    assert without_strays(classes) == PETS

@@ -55,9 +55,16 @@ def told(atoms):
 
 
 class Annotator:
-    """A map, and what follows it, with the person, the program and other code around them."""
+    """A map, and what follows it, with the person, the program and other code around them.
 
-    def __init__(self):
+    Parameters
+    ----------
+    quick : bool
+        Whether strokes are told without the map, after a look at it.
+    """
+
+    def __init__(self, quick=False):
+        self.quick = quick
         self.map = Map()
         self.painted = Painted(self.map.data)
 
@@ -75,6 +82,8 @@ class Annotator:
 
     def stroke(self, *dabs, peek=False, told_first=False):
         """Paint (pixels, value) after (pixels, value) in one step; told_first: before writing."""
+        if self.quick:
+            self.look()
         before = self.map.data.copy()
         atoms = []
         for where, value in dabs:
@@ -84,7 +93,26 @@ class Annotator:
                 self.look()
         if atoms:
             self.map.keep(atoms)
-            self.painted.stroke(told(atoms), before if told_first else self.map.data)
+            if self.quick:
+                self.painted.stroke(told(atoms))
+            else:
+                self.painted.stroke(told(atoms), before if told_first else self.map.data)
+
+    def touch(self, where):
+        """Paint what is there already: told in a box around it, as the brush does."""
+        self.look()
+        rows, columns = np.unravel_index(sorted(where), SHAPE)
+        box = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
+        touched = np.zeros(SHAPE, bool)
+        touched[rows, columns] = True
+        self.painted.touch(touched[box], box)
+        self.map.owner |= touched
+
+    def forget(self, kept):
+        """The map's history forgets its oldest steps."""
+        self.look()
+        del self.map.done[: max(0, len(self.map.done) - kept)]
+        self.painted.forget(len(self.map.done))
 
     def abort(self, *dabs, peek=False):
         atoms = []
@@ -134,9 +162,9 @@ def everywhere(value):
     return np.full(SHAPE, value)
 
 
-@pytest.fixture
-def person():
-    return Annotator()
+@pytest.fixture(params=[False, True], ids=["with the map", "without the map"])
+def person(request):
+    return Annotator(quick=request.param)
 
 
 # One rule each
@@ -456,13 +484,175 @@ def test_the_map_becomes_wider(person):
     assert person.painted.ids(person.map.data) == {255, 256 + 7}
 
 
-def test_indices_may_come_in_any_order_and_after_values_as_an_array():
+@pytest.mark.parametrize("quick", [False, True])
+def test_indices_may_come_in_any_order_and_after_values_as_an_array(quick):
     data = np.zeros(SHAPE, np.uint8)
     painted = Painted(data)
     data.flat[[3, 1, 2]] = [7, 8, 9]
-    painted.stroke([(np.array([3, 1, 2]), np.zeros(3, np.uint8), np.array([7, 8, 9]))], data)
+    step = [(np.array([3, 1, 2]), np.zeros(3, np.uint8), np.array([7, 8, 9]))]
+    painted.stroke(step, None if quick else data)
     np.testing.assert_array_equal(painted.seen, data)
     assert np.flatnonzero(painted.mask).tolist() == [1, 2, 3]
+
+
+def change(where, before, after):
+    return np.array(where), np.array(before, np.uint8), after
+
+
+@pytest.mark.parametrize(
+    ("changes", "after"),
+    [
+        ([change([1], [0], 7), change([3, 2], [5, 0], 7)], [7, 7, 7]),  # one value for all
+        ([change([1, 2], [0, 0], 7), change([2, 3], [7, 5], 8)], [7, 8, 8]),  # the last one counts
+        ([change([1], [0], 7), change([2, 3], [0, 5], np.array([7, 9]))], [7, 7, 9]),
+        ([change([1], [0], 7), change([1], [7], 0), change([2, 3], [0, 5], 4)], [0, 4, 4]),
+    ],
+)
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_stroke_of_one_value_and_one_of_several(changes, after, quick):
+    before = np.zeros(SHAPE, np.uint8)
+    before.flat[3] = 5
+    data = before.copy()
+    painted = Painted(data)
+    data.flat[[1, 2, 3]] = after
+    painted.stroke(changes, None if quick else data)
+    np.testing.assert_array_equal(painted.seen, data)
+    assert painted.seen.dtype == np.uint8
+    assert np.flatnonzero(painted.mask).tolist() == [1, 2, 3]
+    painted.look(before)
+    assert painted.count() == 0
+    painted.look(data)
+    assert np.flatnonzero(painted.mask).tolist() == [1, 2, 3]
+
+
+def test_without_the_map_only_the_strokes_pixels_are_read_and_written():
+    data = np.zeros(SHAPE, np.uint8)
+    painted = Painted(data)
+    seen = painted.seen
+    painted.stroke([change([1, 2], [0, 0], 7)])
+    assert painted.seen is seen  # not compared, not copied
+    assert np.flatnonzero(seen).tolist() == [1, 2]
+
+
+def test_a_look_at_a_stroke_under_way_told_without_the_map():
+    person = Annotator(quick=True)
+    person.foreign({9}, 3)
+    person.stroke(({1, 2}, 7), ({2, 3}, 7), ({3, 4}, 8), peek=True)
+    assert person.mask == {1, 2, 3, 4, 9}
+    person.map.undo()
+    person.look()
+    assert person.mask == {9}
+    person.map.redo()
+    person.look()
+    assert person.mask == {1, 2, 3, 4, 9}
+
+
+# What is there already
+
+
+def test_what_is_touched_is_the_persons(person):
+    person.update(everywhere(3))
+    person.touch({6, 7, 12})
+    assert person.mask == {6, 7, 12}
+    assert person.painted.ids(person.map.data) == {3}
+    person.update(everywhere(4))
+    assert np.flatnonzero(person.map.data == 3).tolist() == [6, 7, 12]
+
+
+def test_without_a_box_the_whole_map_may_be_touched(person):
+    where = np.zeros(SHAPE, bool)
+    where[1:3, 2] = True
+    person.painted.touch(where)
+    where[:] = False  # not kept, but copied
+    assert person.mask == {7, 12}
+
+
+def test_a_touch_is_no_step(person):
+    person.stroke(({1, 2}, 7))
+    person.touch({2, 5})
+    person.map.undo()  # of the stroke, which wrote below the touched pixel
+    person.look()
+    assert person.mask == {5}
+    person.map.redo()
+    person.look()
+    assert person.mask == {1, 2, 5}
+
+
+def test_a_later_step_undone_gives_touched_pixels_back(person):
+    person.update(everywhere(3))
+    person.touch({5, 6})
+    person.stroke(({6, 7}, 8))
+    person.map.undo()
+    person.look()
+    assert person.mask == {5, 6}
+    person.reset({5}, everywhere(4))
+    assert person.mask == {6}
+    person.map.undo()
+    person.look()
+    assert person.mask == {5, 6}
+
+
+def test_an_earlier_step_undone_takes_back_what_was_touched_of_it(person):
+    person.stroke(({1}, 7))
+    person.update(everywhere(3))
+    person.touch({1, 5})
+    person.map.undo()  # the touched value goes
+    person.look()
+    assert person.mask == {1}
+    person.map.undo()
+    person.look()
+    assert person.mask == NOWHERE
+
+
+def test_touched_pixels_can_be_released(person):
+    person.touch({5, 6})
+    person.reset({6}, everywhere(3))
+    assert person.mask == {5}
+    assert person.map.data.flat[6] == 3
+
+
+# Memory
+
+
+def test_memory_of_what_can_be_undone(person):
+    assert person.painted.nbytes == 0
+    person.stroke(({1, 2}, 7))
+    assert person.painted.nbytes == 2 * (4 + 1 + 1 + 1 + 1)  # place, two values, two flags
+    person.map.data = person.map.data.astype(np.uint16)
+    person.update(everywhere(3))
+    assert person.painted.nbytes == 16 + 18 * (4 + 1 + 2 + 1 + 1)  # the values before were narrow
+    person.touch({9})
+    person.preview([everywhere(4)])
+    assert person.painted.nbytes == 16 + 162
+    person.map.undo()
+    person.look()
+    assert person.painted.nbytes == 16
+
+
+def test_the_oldest_steps_are_forgotten(person):
+    person.stroke(({1}, 7))
+    person.stroke(({2, 3}, 8))
+    person.stroke(({3, 4}, 9))
+    person.forget(4)
+    assert person.painted.nbytes == 5 * 8
+    person.forget(2)
+    assert person.painted.nbytes == 4 * 8
+    assert person.mask == {1, 2, 3, 4}
+    person.map.undo()
+    person.map.undo()
+    person.look()
+    assert person.mask == {1}
+    person.map.redo()
+    person.look()
+    assert person.mask == {1, 2, 3}
+    person.foreign({1}, 0)  # no undo: that step is forgotten
+    person.look()
+    assert person.mask == {1, 2, 3}
+    person.forget(0)
+    assert person.painted.nbytes == 0
+    person.foreign({2, 3}, 0)
+    person.look()
+    assert person.mask == {1, 2, 3}
 
 
 @pytest.mark.parametrize(
@@ -592,15 +782,17 @@ class Machine(RuleBasedStateMachine):
         self.person.look()
         self.looked = True
 
-    @rule(where=rectangles, drawn=st.integers(0, 2), told_first=st.booleans())
-    def one_dab(self, where, drawn, told_first):
+    @rule(where=rectangles, drawn=st.integers(0, 2), told_first=st.booleans(), quick=st.booleans())
+    def one_dab(self, where, drawn, told_first, quick):
         undo_unseen = not self.looked
+        self.person.quick = quick
         self.person.stroke((where, self.value(drawn)), told_first=told_first)
         if undo_unseen:
             self.look()  # there may have been nothing to paint
 
-    @rule(dabs=dabs, peek=st.booleans())
-    def stroke(self, dabs, peek):
+    @rule(dabs=dabs, peek=st.booleans(), quick=st.booleans())
+    def stroke(self, dabs, peek, quick):
+        self.person.quick = quick
         peek &= self.peeks
         if peek and not self.looked:
             self.look()
@@ -640,6 +832,11 @@ class Machine(RuleBasedStateMachine):
         self.looked = True
         self.person.reset(where, proposal)
 
+    @rule(where=st.one_of(rectangles, pixels))
+    def touch(self, where):
+        self.looked = True
+        self.person.touch(where)
+
     @rule()
     def later(self):
         self.look()
@@ -677,6 +874,12 @@ class Exact(Machine):
         self.look()
         self.person.foreign(where, self.value(0))
         self.look()
+
+    @rule(kept=st.integers(0, 3))
+    def forget(self, kept):
+        self.looked = True
+        self.person.forget(kept)
+        assert (self.person.painted.nbytes > 0) == bool(self.map.done)
 
     @rule(other=st.sampled_from([np.uint16, np.int32, np.int64]))
     def widen(self, other):

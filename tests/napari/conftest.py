@@ -1,8 +1,10 @@
 """A real window with the dock in it, and hands that type and click."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
+import platformdirs
 import pytest
 from napari import Viewer
 from napari.utils.notifications import notification_manager
@@ -45,6 +47,14 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (mask_view, "COUNT_PAUSE"),
     ):
         monkeypatch.setattr(*pause, 40)
+
+
+@pytest.fixture(autouse=True)
+def _data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no dock that closes save a session among those of whoever runs the tests."""
+    folder = tmp_path / "data"
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder))  # for processes that a test starts
+    monkeypatch.setattr(platformdirs, "user_data_dir", lambda name: str(folder / name))
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ class Corrector:
 
     def settle(self) -> None:
         self.qtbot.wait(120)
-        self.qtbot.waitUntil(lambda: self.widget.idle, timeout=20_000)
+        self.qtbot.waitUntil(lambda: self.widget.idle, timeout=60_000)
         self.qtbot.wait(20)
 
     @property

@@ -9,7 +9,9 @@ from napari.layers import Image, Labels
 from pytestqt.qtbot import QtBot
 
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
-from napari_cliper.widgets import masks
+from napari_cliper.widgets import mask_keys, masks, workspace
+from napari_cliper.widgets.corrections import Corrections
+from napari_cliper.widgets.history import Sizes
 from napari_cliper.widgets.layers import labels_layer
 from napari_cliper.widgets.masks import Mask, show_mask
 from napari_cliper.widgets.planes import shown_plane
@@ -204,6 +206,444 @@ def test_an_update_waits_until_the_brush_is_lifted(segment: Segment, qtbot: QtBo
     assert np.all(layer.data == 1)
 
 
+def erase_background(layer: Labels) -> None:
+    layer.mode = "erase"
+    layer.paint((20, 30), layer.colormap.background_value)
+
+
+@pytest.mark.parametrize(
+    ("confirm", "least"),
+    [
+        (lambda layer: layer.paint((20, 30), 0), 80),
+        (erase_background, 80),
+        (lambda layer: layer.paint_polygon([(5, 5), (5, 30), (30, 30)], 0), 300),
+    ],
+)
+@pytest.mark.parametrize("contour", [0, 1])
+def test_what_a_person_goes_over_is_theirs_though_nothing_changes(
+    segment: Segment, confirm: Callable[[Labels], None], least: int, contour: int
+) -> None:
+    mask = segment(0)
+    layer = mask.layer
+    layer.contour = contour
+    confirm(layer)
+    theirs = mask.painted.mask.copy()
+    assert theirs.sum() >= least
+    assert not theirs.all()
+    assert np.all(layer.data == 0)
+    for value in (1, 2, 1):
+        mask.preview(plain(2))
+        mask.propose(plain(value))
+        assert np.all(layer.data[theirs] == 0)
+        assert np.all(layer.data[~theirs] == value)
+    for _ in range(3):
+        layer.undo()
+    assert np.all(layer.data == 0)
+    assert np.array_equal(mask.painted.mask, theirs)  # to go over it was no step
+
+
+def test_a_stroke_half_of_which_is_there_is_theirs_as_a_whole(segment: Segment) -> None:
+    mask = segment(1)
+    half = np.where(np.arange(60) < 30, plain(1), plain(2))
+    mask.propose(half)
+    mask.layer.paint((20, 30), 2)
+    theirs = mask.painted.mask.copy()
+    changed = (mask.layer.data != half).sum()
+    assert 0 < changed < theirs.sum()
+    assert np.all(mask.layer.data[theirs] == 2)
+    mask.layer.undo()  # takes back what it changed
+    assert mask.painted.count() == theirs.sum() - changed
+    mask.layer.redo()
+    mask.propose(plain(1))
+    assert np.array_equal(mask.layer.data == 2, theirs)
+
+
+def test_what_the_bucket_does_not_reach_is_not_theirs(segment: Segment) -> None:
+    mask = segment(1)
+    mask.propose(np.where(np.arange(60) < 30, plain(1), plain(2)))
+    mask.layer.fill((20, 10), 1)  # napari's bucket does nothing to a label of its own
+    assert mask.painted.count() == 0
+    mask.layer.fill((20, 10), 2)
+    theirs = np.broadcast_to(np.arange(60) < 30, SHAPE)
+    assert np.array_equal(mask.painted.mask, theirs)
+    mask.propose(plain(1))
+    assert np.array_equal(mask.layer.data == 2, theirs)
+
+
+def test_only_what_may_be_painted_over_is_gone_over(segment: Segment) -> None:
+    mask = segment(1)
+    mask.propose(np.where(np.arange(60) < 30, plain(1), plain(2)))
+    mask.layer.preserve_labels = True
+    mask.layer.paint((20, 30), 2)
+    assert np.all(mask.layer.data[mask.painted.mask] == 2)
+    assert 0 < mask.painted.count() < 60
+
+
+@pytest.mark.parametrize("look", ["refresh", "update", "release"])
+def test_a_stroke_that_was_looked_at_halfway_is_undone_as_a_whole(
+    segment: Segment, look: str
+) -> None:
+    mask = segment(1)
+    layer = mask.layer
+    with layer.block_history():
+        layer.paint((20, 30), 7)
+        if look == "refresh":  # as a zoom, a colour or another contour makes napari do
+            layer.refresh()
+        elif look == "update":
+            mask.preview(plain(2))
+        else:
+            mask.release(np.zeros(SHAPE, bool))
+        layer.paint((23, 35), 7)
+    theirs = layer.data == 7
+    assert np.array_equal(mask.painted.mask, theirs)
+    layer.undo()
+    assert np.all(layer.data == 1)
+    assert mask.painted.count() == 0
+    layer.redo()
+    assert np.array_equal(mask.painted.mask, theirs)
+
+
+def corrected(mask: Mask, label: int = 5) -> np.ndarray:
+    labels = mask.layer.data.astype(np.uint16)
+    labels[10:20, 10:20] = label
+    return labels
+
+
+@pytest.mark.parametrize("visible", [True, False])
+def test_a_correction_is_one_undo(segment: Segment, visible: bool) -> None:
+    mask = segment(1)
+    paint(mask.layer)
+    before, painted = mask.layer.data.copy(), mask.painted.mask.copy()
+    mask.layer.visible = visible
+    theirs = np.zeros(SHAPE, bool)
+    theirs[8:20, 10:22] = True
+    mask.correct(corrected(mask), theirs)
+    after = mask.layer.data.copy()
+    assert np.array_equal(after == 5, corrected(mask) == 5)
+    assert np.array_equal(mask.painted.mask, painted | theirs)
+    mask.layer.visible = True
+    mask.layer.undo()
+    assert np.array_equal(mask.layer.data, before)
+    assert np.array_equal(mask.painted.mask, painted | (theirs & (after != 5)))
+    mask.layer.redo()
+    mask.propose(plain(2))
+    assert np.array_equal(mask.layer.data[theirs], after[theirs])
+    mask.layer.undo()
+    mask.layer.undo()
+    mask.layer.undo()
+    assert np.all(mask.layer.data == 1)
+
+
+def test_a_correction_that_changes_nothing_is_no_step(segment: Segment) -> None:
+    mask = segment(1)
+    theirs = np.zeros(SHAPE, bool)
+    theirs[3] = True
+    mask.correct(plain(1), theirs)
+    assert np.array_equal(mask.painted.mask, theirs)
+    mask.propose(plain(2))
+    assert np.array_equal(mask.layer.data == 1, theirs)
+    mask.layer.undo()
+    assert np.all(mask.layer.data == 1)
+    assert not mask.layer._undo_history
+
+
+def test_a_correction_writes_over_strokes(segment: Segment) -> None:
+    mask = segment(1)
+    paint(mask.layer)
+    mask.correct(plain(1))
+    assert np.all(mask.layer.data == 1)
+    assert mask.painted.count() > 0
+
+
+@pytest.mark.parametrize("visible", [True, False])
+def test_a_large_label_widens_the_layer(segment: Segment, visible: bool) -> None:
+    mask = segment(1)
+    paint(mask.layer)
+    mask.layer.visible = visible
+    mask.correct(corrected(mask, 5))
+    assert mask.layer.data.dtype == np.uint8  # room enough
+    mask.correct(corrected(mask, 300))
+    assert mask.layer.data.dtype == np.uint16
+    assert np.all(mask.layer.data[10:20, 10:20] == 300)
+    mask.layer.visible = True
+    mask.layer.undo()
+    assert np.all(mask.layer.data[10:20, 10:20] == 5)
+    mask.layer.undo()
+    assert set(np.unique(mask.layer.data)) == {1, 7}
+    mask.layer.undo()
+    assert mask.painted.count() == 0
+
+
+def test_an_update_widens_a_hidden_layer(segment: Segment) -> None:
+    mask = segment(1, role="coarse")
+    assert not mask.layer.visible
+    mask.propose(plain(40000))
+    assert np.all(mask.layer.data == 40000)
+
+
+def test_a_region_that_is_given_the_class_it_has_is_the_persons(
+    viewer: ViewerModel, segment: Segment
+) -> None:
+    mask = segment(1)
+    half = np.broadcast_to(np.arange(60) < 30, SHAPE)
+    mask.propose(np.where(half, plain(1), plain(2)))
+    corrections = Corrections(viewer)
+    corrections.choose(mask, (3, 3))
+    corrections.press_class(mask, 1)
+    assert np.array_equal(mask.painted.mask, half)
+    mask.propose(plain(0))
+    assert np.array_equal(mask.layer.data == 1, half)
+
+
+@pytest.mark.parametrize("region", [True, False])
+def test_a_class_with_a_large_number_can_be_given(
+    viewer: ViewerModel, segment: Segment, region: bool
+) -> None:
+    mask = segment(1)
+    corrections = Corrections(viewer)
+    mask.dress(ClassList(classes=(*CLASSES, ClassEntry(id=300, name="far"))))
+    if region:
+        corrections.choose(mask, (3, 3))
+    corrections.press_class(mask, 300)
+    if region:
+        assert np.all(mask.layer.data == 300)
+    else:
+        mask.layer.paint((3, 3), mask.layer.selected_label)
+        assert mask.layer.data[3, 3] == 300
+
+
+# Whose pixels are
+
+
+def test_what_is_given_back_is_written_over_and_undo_brings_it_back(segment: Segment) -> None:
+    mask = segment(1)
+    paint(mask.layer)
+    theirs = mask.painted.mask.copy()
+    left = np.broadcast_to(np.arange(60) < 30, SHAPE)
+    mask.release(left)
+    assert np.array_equal(mask.painted.mask, theirs & ~left)
+    assert np.array_equal(mask.layer.data == 7, theirs)  # until the next update
+    mask.propose(plain(2))
+    assert np.array_equal(mask.layer.data == 7, theirs & ~left)
+    mask.layer.undo()
+    assert np.array_equal(mask.painted.mask, theirs)
+
+
+def test_what_was_saved_is_taken_on(segment: Segment) -> None:
+    mask = segment(1)
+    paint(mask.layer)
+    protected = np.zeros(SHAPE, bool)
+    protected[5:9] = True
+    mask.restore(protected, plain(2))
+    assert np.array_equal(mask.painted.mask, protected)
+    assert mask.painted.mask is not protected
+    assert np.array_equal(mask.proposal, plain(2))
+    mask.propose(plain(0))
+    assert np.array_equal(mask.layer.data != 0, protected)
+    assert np.array_equal(mask.proposal, plain(0))
+
+
+def test_the_latest_proposal_is_kept_whole(segment: Segment) -> None:
+    mask = segment(1)
+    assert np.array_equal(mask.proposal, plain(1))
+    paint(mask.layer)
+    assert np.array_equal(mask.proposal, plain(1))
+    mask.preview(plain(0))
+    assert np.array_equal(mask.proposal, plain(1))
+    mask.propose(plain(2))
+    assert np.array_equal(mask.proposal, plain(2))
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda mask: paint(mask.layer),
+        lambda mask: mask.layer.paint((20, 30), 1),
+        lambda mask: mask.propose(plain(2)),
+        lambda mask: mask.correct(plain(2)),
+        lambda mask: mask.correct(plain(1), np.ones(SHAPE, bool)),
+        lambda mask: mask.release(np.ones(SHAPE, bool)),
+        lambda mask: mask.restore(np.ones(SHAPE, bool), plain(2)),
+        lambda mask: mask.replace(1, 2),
+        lambda mask: mask.layer.undo(),
+    ],
+)
+def test_several_changes_in_a_row_are_told_once(
+    segment: Segment, qtbot: QtBot, act: Callable[[Mask], None]
+) -> None:
+    mask = segment(1)
+    paint(mask.layer)
+    qtbot.wait(80)
+    told = []
+    mask.changed.connect(lambda: told.append(mask.revision))
+    before = mask.revision
+    act(mask)
+    assert mask.revision > before
+    act(mask)
+    paint(mask.layer)
+    assert told == []
+    qtbot.wait(120)
+    assert told == [mask.revision]
+    mask.layer.paint((3, 3), 2)
+    qtbot.waitUntil(lambda: len(told) == 2)
+    qtbot.wait(80)
+    assert len(told) == 2
+
+
+# Memory
+
+
+def sizes(mask: Mask) -> list[int]:
+    return Sizes().of(mask.layer._undo_history)
+
+
+def test_how_much_memory_napari_s_steps_take(segment: Segment) -> None:
+    mask = segment(1)
+    layer = mask.layer
+    layer.brush_size = 5
+    layer.paint((20, 30), 7)
+    assert sizes(mask) == [25 + 21]  # which of its box, without the corners, and their values
+    layer.paint_polygon([(2, 2), (2, 5), (5, 5), (5, 2)], 7)
+    assert sizes(mask)[1] == 16  # all of its box: only values
+    layer.data_setitem((np.array([30, 31]), np.array([4, 5])), [5, 6])
+    assert sizes(mask)[2] == 2 * (8 + 8 + 1 + 1)
+    layer.data_setitem((np.array([33, 34]), np.array([4, 5])), 5)
+    assert sizes(mask)[3] == 2 * (8 + 8 + 1)
+    with layer.block_history():
+        layer.data_setitem((np.array([36]), np.array([4])), 5)
+        layer.paint_polygon([(2, 12), (2, 15), (5, 15), (5, 12)], 7)
+    assert sizes(mask)[4] == 17 + 16
+    mask.propose(plain(2).astype(np.uint8))
+    written = 2400 - mask.painted.count()
+    assert sizes(mask)[5] == written * (8 + 8 + 1 + 1)
+
+
+def test_a_step_is_measured_once_and_not_when_it_is_gone() -> None:
+    class Step(list):  # type: ignore[type-arg]
+        looks = 0
+
+        def __iter__(self):  # type: ignore[no-untyped-def]
+            self.looks += 1
+            return super().__iter__()
+
+    first, second = (
+        Step([((np.zeros(n, np.int64), np.zeros(n, np.int64)), np.zeros(n, np.uint8), 1)])
+        for n in (2, 3)
+    )
+    measured = Sizes()
+    assert measured.of([first, second]) == [34, 51]
+    assert measured.of([second]) == [51]
+    assert (first.looks, second.looks) == (1, 1)
+    assert measured.of([second, first]) == [51, 34]
+    assert first.looks == 2
+
+
+def memory(mask: Mask) -> int:
+    return sum(sizes(mask)) + mask.painted.nbytes
+
+
+def test_the_oldest_strokes_are_forgotten_when_they_take_too_much(segment: Segment) -> None:
+    mask = segment(1)
+    layer = mask.layer
+    layer.brush_size = 9
+    layer.paint((20, 30), 3)
+    one = memory(mask)
+    mask.history_limit = 4.5 * one
+    before = []
+    for number in range(12):
+        before.append((layer.data.copy(), mask.painted.mask.copy()))
+        layer.paint((10 + 2 * number, 10 + 4 * number), 2 + number % 2)
+        assert memory(mask) <= mask.history_limit
+    kept = len(layer._undo_history)
+    assert 3 <= kept <= 6  # not fewer than there is room for
+    assert layer._undo_history.maxlen == 100
+    for data, theirs in before[: -kept - 1 : -1]:
+        layer.undo()
+        assert np.array_equal(layer.data, data)
+        assert np.array_equal(mask.painted.mask, theirs)
+    layer.undo()  # there is nothing left
+    assert np.array_equal(layer.data, before[-kept][0])
+    for _ in range(kept):
+        layer.redo()
+    theirs = layer.data.copy()
+    painted = mask.painted.mask.copy()
+    mask.propose(plain(5))
+    assert np.array_equal(layer.data[painted], theirs[painted])
+
+
+@pytest.mark.parametrize("visible", [True, False])
+def test_an_update_counts_too_and_the_last_step_can_always_be_undone(
+    segment: Segment, visible: bool
+) -> None:
+    mask = segment(1)
+    layer = mask.layer
+    layer.visible = visible
+    mask.history_limit = 1
+    for value in (2, 0, 2):
+        before, theirs = layer.data.copy(), mask.painted.mask.copy()
+        mask.propose(plain(value).astype(np.uint8))
+        assert len(layer._undo_history) == 1
+        assert mask.painted.nbytes == (layer.data != before).sum() * 8  # of one step
+        layer.undo()
+        mask.layer.visible = True  # what is hidden is looked at when it is shown
+        assert np.array_equal(layer.data, before)
+        assert np.array_equal(mask.painted.mask, theirs)
+        layer.redo()
+        layer.paint((20, 10 + 10 * value), 3)
+        assert len(layer._undo_history) == 1
+        layer.undo()
+        assert np.array_equal(mask.painted.mask, theirs)
+        layer.redo()
+        layer.visible = visible
+    mask.correct(plain(1))
+    assert len(layer._undo_history) == 1
+    layer.undo()
+    assert set(np.unique(layer.data)) == {2, 3}
+
+
+def test_the_limit_of_one_mask_is_not_another_s(segment: Segment) -> None:
+    refined, coarse = segment(1), segment(1, role="coarse")
+    coarse.history_limit = 1
+    for mask in (refined, coarse):
+        mask.propose(plain(2))
+        mask.propose(plain(1))
+    assert len(refined.layer._undo_history) == 2
+    assert len(coarse.layer._undo_history) == 1
+    assert Mask.history_limit > 1e6
+
+
+def test_a_mask_without_its_layer_says_so(
+    viewer: ViewerModel, segment: Segment, qtbot: QtBot
+) -> None:
+    import gc
+
+    mask = segment(1)
+    told = []
+    mask.changed.connect(lambda: told.append(1))
+    paint(mask.layer)
+    assert not mask.gone
+    viewer.layers.clear()
+    viewer.add_points()  # napari holds on to the layer that was last chosen
+    gc.collect()
+    assert mask.gone
+    with pytest.raises(RuntimeError, match="the layer is gone"):
+        _ = mask.layer
+    qtbot.wait(80)
+    assert told == [1]  # what was on its way still comes
+
+
+def test_labels_that_wait_for_a_brush_of_a_layer_that_is_deleted(
+    viewer: ViewerModel, segment: Segment, qtbot: QtBot
+) -> None:
+    mask = segment(1)
+    with mask.layer.block_history():
+        paint(mask.layer)
+        mask.propose(plain(2))
+        viewer.layers.clear()
+    qtbot.wait(80)
+    assert masks.masks(viewer) == []
+
+
 def test_what_an_undo_may_bring_back_keeps_its_id(segment: Segment) -> None:
     mask = segment(1)
     paint(mask.layer)
@@ -264,17 +704,41 @@ def test_high_ids_widen_the_layer_and_keep_its_history(segment: Segment) -> None
     assert np.all(mask.layer.data == 1)
 
 
-def test_alt_and_a_number_choose_a_class(segment: Segment) -> None:
-    mask = segment(1, classes=ClassList(classes=(ClassEntry(id=9, name="a"), CLASSES[1])))
+def test_alt_and_a_number_choose_a_class(viewer: ViewerModel, picture: Image) -> None:
+    classes = ClassList(classes=(ClassEntry(id=9, name="a"), CLASSES[1]))
+    plane, shared = shown_plane(viewer, picture), workspace.of(viewer)
+    mask, again = (
+        shared.show_mask(viewer, plane, labels_layer("refined", plain(value), classes), classes)
+        for value in (1, 2)
+    )
+    assert again is mask
+    ours = [act for act in mask.layer.mouse_drag_callbacks if act.__module__ == mask_keys.__name__]
+    assert len(ours) == 1  # bound once, however often it is shown
     keys = {str(key): act for key, act in mask.layer.keymap.items()}
-    assert {f"Alt+{number}" for number in range(1, 10)} <= keys.keys()
-    keys["Alt+1"](mask.layer)
-    assert mask.layer.selected_label == 9
-    keys["Alt+2"](mask.layer)
-    assert mask.layer.selected_label == 2
-    keys["Alt+3"](mask.layer)
-    assert mask.layer.selected_label == 2  # there is no third class
+    assert {f"Alt+{number}" for number in range(10)} <= keys.keys()
+    for number, chosen in ((1, 9), (2, 2), (3, 2), (0, 0)):  # there is no third class
+        keys[f"Alt+{number}"](mask.layer)
+        assert mask.layer.selected_label == chosen
     assert not any(key.startswith("Alt+") for key in map(str, Labels.class_keymap))
+
+
+def test_enter_and_escape_are_napari_s_where_nothing_is_shown(
+    viewer: ViewerModel, picture: Image
+) -> None:
+    plane, shared = shown_plane(viewer, picture), workspace.of(viewer)
+    item = labels_layer("refined", plain(1), CLASSES)
+    mask = shared.show_mask(viewer, plane, item, CLASSES)
+    layer, keys = mask.layer, {str(key): act for key, act in mask.layer.keymap.items()}
+    layer.mode = "polygon"
+    layer.selected_label = 2
+    polygon = layer._overlays["polygon"]
+    polygon.points = [[5, 5], [5, 30], [30, 30]]
+    keys["Escape"](layer)
+    assert polygon.points == []
+    polygon.points = [[5, 5], [5, 30], [30, 30]]
+    keys["Enter"](layer)
+    assert (layer.data == 2).sum() > 200
+    assert np.array_equal(mask.painted.mask, layer.data == 2)
 
 
 def test_a_class_s_pixels_become_another_s_in_one_step(segment: Segment) -> None:

@@ -1,11 +1,13 @@
 """The plugin is where napari's menus promise it."""
 
+from typing import Any
+
 from napari import Viewer
 from pytestqt.qtbot import QtBot
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QMenu, QMenuBar
 
-from napari_cliper.widgets import SegmentWidget
+from napari_cliper.widgets import CorrectWidget, InspectWidget, ReviewWidget, SegmentWidget
 
 
 def find(menu: QMenu | QMenuBar, *path: str) -> QAction:
@@ -35,3 +37,15 @@ def test_menus_open_the_dock_and_the_samples(viewer: Viewer, qtbot: QtBot) -> No
     for title in ("Cat", "Motorcycle"):
         find(window.menuBar(), "File", "Open Sample", "CLIPer", title).trigger()
     assert [layer.name for layer in viewer.layers] == ["cat", "motorcycle"]
+
+
+def test_the_other_docks_are_there_too(viewer: Viewer, dock: Any, qtbot: QtBot) -> None:
+    window = viewer.window._qt_window
+    for title, kind in (
+        ("Correct masks", CorrectWidget),
+        ("Review pictures", ReviewWidget),
+        ("Inspect attention", InspectWidget),
+    ):
+        find(window.menuBar(), "Layers", "Segment", f"{title} (CLIPer)")
+        find(window.menuBar(), "Plugins", "CLIPer", f"{title} (CLIPer)").trigger()
+        qtbot.waitUntil(window.findChild(kind).isVisible)

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox
 
 from napari_cliper.models import weights
 from napari_cliper.widgets import segmentation
+from napari_cliper.widgets.masks import Mask
 from napari_cliper.widgets.preferences import Preferences
 
 
@@ -34,6 +35,8 @@ def test_the_docks_begin_with_what_was_set(
     preferences.device = "cpu"
     preferences.precision = "bfloat16"
     preferences.memory_limit = 0.5
+    preferences.undo_limit = 0.02
+    preferences.autosave = 1.5
     preferences.cache_folder = str(tmp_path / "kept")
     viewer = make_napari_viewer(show=True)
     from napari_cliper.widgets import SegmentWidget
@@ -44,17 +47,46 @@ def test_the_docks_begin_with_what_was_set(
         assert widget.findChild(QComboBox, "cliper-device").currentData() == "cpu"
         assert widget._model.model == segmentation.Model("base", "cpu", "cliper", "bfloat16")
         assert segmentation.encodings.limit == 0.5e9
+        assert Mask.history_limit == 0.02e9
+        assert widget.sessions._timer.interval() == 1500
+        assert widget.sessions._timer.isActive()
         assert weights.cache_folder() == tmp_path / "kept"
     finally:
         weights.prefer_cache_folder("")
         segmentation.encodings.limit = 4e9
+        Mask.history_limit = 5e8
         widget.close()
         widget.deleteLater()
 
 
-def test_what_cannot_be_is_refused(preferences: Any) -> None:
-    with pytest.raises(ValueError, match="enormous"):
-        preferences.preset = "enormous"
+def test_nothing_is_saved_by_itself_if_nobody_wants_it(
+    preferences: Any, make_napari_viewer: Callable[..., Viewer]
+) -> None:
+    preferences.autosave = 0
+    from napari_cliper.widgets import SegmentWidget
+
+    widget = SegmentWidget(make_napari_viewer(show=True))
+    try:
+        assert not widget.sessions._timer.isActive()
+        assert Mask.history_limit == Preferences.undo_limit * 1e9 == 5e8
+    finally:
+        widget.close()
+        widget.deleteLater()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("preset", "enormous", "enormous"),
+        ("undo_limit", 0, "greater than or equal to 0.01"),
+        ("undo_limit", 1001, "less than or equal to 1000"),
+        ("autosave", -1, "greater than or equal to 0"),
+        ("autosave", 86401, "less than or equal to 86400"),
+    ],
+)
+def test_what_cannot_be_is_refused(preferences: Any, name: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        setattr(preferences, name, value)
 
 
 def test_the_last_used_pictures_stay_encoded_within_the_limit() -> None:

@@ -1,6 +1,7 @@
 """An impatient person: whatever is clicked in whatever order, nothing breaks, no stroke is lost."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,19 @@ from hypothesis.stateful import (
 )
 from napari import Viewer
 from napari.layers import Image, Labels
+from numpy.typing import NDArray
 from pytestqt.exceptions import capture_exceptions
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QPushButton, QToolButton
 from skimage.data import cat
 from superqt import QLabeledDoubleSlider
 
-from napari_cliper.widgets import class_table, segment_widget
+from napari_cliper.files.session import load_session
+from napari_cliper.widgets import class_table, segment_widget, sessions
 from napari_cliper.widgets.class_table import Column
-from napari_cliper.widgets.masks import of
+from napari_cliper.widgets.corrections import Corrections
+from napari_cliper.widgets.layers import KEY
+from napari_cliper.widgets.masks import Mask, of
 
 EXAMPLES = int(os.environ.get("CLIPER_RANDOM_EXAMPLES", "6"))
 STEPS = 25
@@ -34,6 +39,8 @@ WORDS = [
     "cat", "cat\ndog", "dog\ncat\nsofa = couch", "toaster", "cat; cat", "", "# nothing", "=",
     "a\nb\nc\nd", "dog\nsofa", "cat = kitty  # comment\n\nblanket",
 ]  # fmt: skip
+BRUSH = 25
+NOBODY = -1
 
 
 class Person(RuleBasedStateMachine):
@@ -44,10 +51,12 @@ class Person(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.painted: dict[Labels, dict[tuple[int, int], int]] = {}
+        self.painted: dict[Labels, NDArray[np.int64]] = {}  # the label, or NOBODY
         self.dock.cancel.isEnabled() and self.dock.click(self.dock.cancel)
         self.dock.wait()
         self.dock.clear()
+        assert self.corrections.region is None
+        assert self.corrections.change is None
         self.dock.widget._classes.take(None)
         self.dock.classes.clear()
         self.caught_with = capture_exceptions()
@@ -66,6 +75,27 @@ class Person(RuleBasedStateMachine):
     def idle(self) -> bool:
         return self.dock.segment.isEnabled()
 
+    @property
+    def corrections(self) -> Corrections:
+        shared: Corrections = self.dock.widget._workspace.corrections
+        return shared
+
+    def pick_mask(self, number: int) -> Mask | None:
+        """A mask whose layer can be seen and worked on."""
+        shown = [layer for layer in self.masks if layer.visible]
+        if not shown or self.viewer.dims.ndim > 2:
+            return None
+        return of(self.pick(shown, number))
+
+    def remember(self, layer: Labels, where: NDArray[np.bool_], labels: Any) -> None:
+        """Pixels are the person's with these labels, until further notice."""
+        theirs = self.painted.setdefault(layer, np.full(layer.data.shape, NOBODY))
+        theirs[where] = np.broadcast_to(labels, where.shape)[where]
+
+    def forget(self, layer: Labels, where: NDArray[np.bool_]) -> None:
+        if layer in self.painted:
+            self.painted[layer][where] = NOBODY
+
     def pick(self, things: list[Any], number: int) -> Any:
         return things[number % len(things)]
 
@@ -75,6 +105,9 @@ class Person(RuleBasedStateMachine):
     def begin(self) -> None:
         self.viewer.add_image(CAT, name="photo")
         self.segment_anew("cat\ndog")
+        for y, x, label in ((30, 40, 2), (60, 80, 0)):  # there is always something to lose
+            self.paint(0, y, x, label)
+            self.paint(1, y, x, label)
 
     @rule(number=st.integers(0, len(PICTURES) - 1))
     def open_a_picture(self, number: int) -> None:
@@ -143,12 +176,35 @@ class Person(RuleBasedStateMachine):
         layer = self.pick(self.masks, number)
         if not layer.visible or self.viewer.dims.ndim > 2:
             return
-        before = layer.data.copy()
-        layer.brush_size = 25
+        layer.brush_size = BRUSH
         layer.paint((y, x), label)
-        strokes = self.painted.setdefault(layer, {})
-        for place in zip(*np.nonzero(layer.data != before), strict=True):
-            strokes[place] = label
+        # Whether it was there already or not.
+        self.remember(layer, under_the_brush(layer, (y, x)), label)
+
+    @rule(
+        number=st.integers(0, 9),
+        y=st.integers(0, 74),
+        x=st.integers(0, 112),
+        label=st.integers(0, 4),
+        polygon=st.booleans(),
+    )
+    def fill_or_draw_a_polygon(
+        self, number: int, y: int, x: int, label: int, polygon: bool
+    ) -> None:
+        mask = self.pick_mask(number)
+        if mask is None:
+            return
+        layer = mask.layer
+        before = layer.data.copy()
+        if polygon:
+            corners = [(y, x), (y, x + 15), (y + 15, x + 15)]
+            layer.paint_polygon(corners, label)
+            blank = blank_like(layer)
+            blank.paint_polygon(corners, 1)
+            self.remember(layer, blank.data == 1, label)
+        else:
+            layer.fill((y, x), label)
+            self.remember(layer, layer.data != before, label)
 
     @rule(number=st.integers(0, 9), redo=st.booleans())
     def undo_or_redo(self, number: int, redo: bool) -> None:
@@ -158,9 +214,89 @@ class Person(RuleBasedStateMachine):
         self.dock.settle()  # else an update may come right after, and take the blame
         before = layer.data.copy()
         layer.redo() if redo else layer.undo()
-        strokes = self.painted.setdefault(layer, {})
-        for place in zip(*np.nonzero(layer.data != before), strict=True):
-            strokes.pop(place, None)
+        self.forget(layer, layer.data != before)
+
+    # Corrections
+
+    @rule(number=st.integers(0, 9), y=st.integers(0, 74), x=st.integers(0, 112))
+    def choose_a_region(self, number: int, y: int, x: int) -> None:
+        mask = self.pick_mask(number)
+        if mask is not None:
+            height, width = mask.layer.data.shape
+            self.corrections.choose(mask, (y % height, x % width))
+            assert self.corrections.region is not None
+
+    @rule(number=st.integers(0, 9), key=st.integers(0, 4))
+    def press_a_class_key(self, number: int, key: int) -> None:
+        mask = self.pick_mask(number)
+        if mask is None or key > len(mask.classes):
+            return
+        id_ = mask.classes[key - 1].id if key else 0
+        region = self.corrections.region
+        before = mask.layer.data.copy()
+        self.corrections.press_class(mask, id_)
+        if self.corrections.region is None and region is not None:
+            self.remember(mask.layer, region, id_)
+        else:
+            assert np.array_equal(mask.layer.data, before)
+            assert mask.layer.selected_label == id_
+
+    @rule(
+        number=st.integers(0, 9),
+        y=st.integers(0, 74),
+        x=st.integers(0, 112),
+        label=st.integers(0, 4),
+    )
+    def show_a_change(self, number: int, y: int, x: int, label: int) -> None:
+        mask = self.pick_mask(number)
+        if mask is None:
+            return
+        labels = mask.layer.data.copy()
+        labels[y : y + 30, x : x + 30] = label
+        where = (labels != mask.layer.data) & ~mask.painted.mask  # as the fixes do
+        self.corrections.show(mask, labels, where)
+
+    @rule(accept=st.booleans())
+    def accept_or_drop_the_change(self, accept: bool) -> None:
+        change = self.corrections.change
+        if not accept:
+            self.corrections.drop()
+        elif change is not None:
+            self.corrections.accept()
+            self.remember(change.mask.layer, change.where, change.labels)
+        assert self.corrections.change is None
+
+    @rule(number=st.integers(0, 9))
+    def give_all_back(self, number: int) -> None:
+        if not self.masks:
+            return
+        layer = self.pick(self.masks, number)
+        known = of(layer)
+        known.release(np.ones(layer.data.shape, bool))
+        assert known.painted.count() == 0
+        self.painted.pop(layer, None)
+
+    @rule()
+    def save(self) -> None:
+        """What is written is what is there."""
+        self.dock.settle()
+        saving = self.dock.widget.sessions
+        before = {layer: of(layer).revision for layer in self.masks}
+        saving.autosave()
+        self.dock.qtbot.waitUntil(lambda: saving.idle)
+        for layer in self.masks:
+            mask = of(layer)
+            folder = saving.folder(mask.plane)
+            assert folder is not None or not mask.painted.count()
+            if folder is None or mask.revision != before[layer]:
+                continue
+            loaded = load_session(folder)
+            kept = {
+                saved.role: maps
+                for saved, maps in zip(loaded.session.masks, loaded.maps, strict=True)
+            }[layer.metadata[KEY]["role"]]
+            assert np.array_equal(kept.labels, layer.data)
+            assert np.array_equal(kept.protected, mask.painted.mask)
 
     # Words and classes
 
@@ -216,8 +352,7 @@ class Person(RuleBasedStateMachine):
         self.dock.click(self.dock.part(QToolButton, "remove-class"))
         if answer is not None:  # its pixels were given away by the person
             for layer, data in before.items():
-                for place in zip(*np.nonzero(data == id_), strict=True):
-                    self.painted.get(layer, {}).pop(place, None)
+                self.forget(layer, data == id_)
 
     # The run
 
@@ -228,21 +363,19 @@ class Person(RuleBasedStateMachine):
         if not masks or self.viewer.dims.ndim > 2:
             return
         layer = masks[-1]
-        before = layer.data.copy()
-        layer.brush_size = 25
+        painted = of(layer).painted
+        before = painted.mask.copy()
+        layer.brush_size = BRUSH
         with layer.block_history():  # as napari does from pressing the button to letting it go
             layer.paint((30, 50), label)
-            theirs = layer.data != before
             self.dock.classes.setPlainText(words)
             self.dock.click(self.dock.segment)
             self.dock.wait()
             layer.paint((40, 60), label)
-            theirs |= layer.data != before
-        strokes = self.painted.setdefault(layer, {})
-        for place in zip(*np.nonzero(theirs), strict=True):
-            strokes[place] = label
+        theirs = under_the_brush(layer, (30, 50), (40, 60))
+        self.remember(layer, theirs, label)
         self.dock.qtbot.wait(100)
-        assert of(layer).painted.count() <= len(strokes)
+        assert not (painted.mask & ~before & ~theirs).any()  # the update is not the person's
 
     @rule(words=st.sampled_from(WORDS))
     def segment_anew(self, words: str) -> None:
@@ -330,9 +463,27 @@ class Person(RuleBasedStateMachine):
 
     @invariant()
     def every_stroke_is_there(self) -> None:
-        for layer, strokes in self.painted.items():
-            for place, label in strokes.items():
-                assert layer.data[place] == label, (layer.name, place)
+        for layer, theirs in self.painted.items():
+            kept = (theirs == NOBODY) | (theirs == layer.data)
+            assert kept.all(), (layer.name, np.argwhere(~kept)[0])
+            known = of(layer)
+            assert known.painted.mask[theirs != NOBODY].all(), layer.name
+
+
+def blank_like(layer: Labels) -> Labels:
+    """A layer to try things on that are done to this one."""
+    blank = Labels(np.zeros(layer.data.shape, np.uint8), scale=layer.scale)
+    blank.brush_size = layer.brush_size
+    return blank
+
+
+def under_the_brush(layer: Labels, *places: tuple[int, int]) -> NDArray[np.bool_]:
+    """The pixels that a stroke there goes over."""
+    blank = blank_like(layer)
+    for place in places:
+        blank.paint(place, 1)
+    over: NDArray[np.bool_] = blank.data == 1
+    return over
 
 
 class Answer:
@@ -352,9 +503,14 @@ class Answer:
 
 
 def test_an_impatient_person_breaks_nothing_and_loses_nothing(
-    viewer: Viewer, dock: Any, monkeypatch: pytest.MonkeyPatch, told: list[str]
+    viewer: Viewer,
+    dock: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[str],
+    tmp_path: Path,
 ) -> None:
     Answer.answer = None
+    monkeypatch.setattr(sessions, "usual_folder", lambda: tmp_path)
     monkeypatch.setattr(segment_widget, "RemovalDialog", Answer)
     monkeypatch.setattr(class_table.ClassTable, "edit_name", lambda *_: None)
     # Nothing is drawn on the canvas: under Mesa, napari alone ends in a segmentation fault soon

@@ -45,7 +45,7 @@ class Reviewer:
     def settle(self) -> None:
         for _ in range(2):
             self.dock.wait()
-            self.qtbot.waitUntil(lambda: self.widget.idle, timeout=30_000)
+            self.qtbot.waitUntil(lambda: self.widget.idle, timeout=60_000)
 
     def open(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, button: str = "open-folder"
@@ -246,11 +246,11 @@ def test_going_on_during_a_run(
     reviewer.dock.type("cat")
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder))
     reviewer.part(QPushButton, "open-folder").click()
-    reviewer.qtbot.waitUntil(lambda: reviewer.shown == "img1.png", timeout=10_000)
+    reviewer.qtbot.waitUntil(lambda: reviewer.shown == "img1.png", timeout=60_000)
     reviewer.desk.show_after()
-    reviewer.qtbot.waitUntil(lambda: reviewer.shown == "img2.png", timeout=10_000)
+    reviewer.qtbot.waitUntil(lambda: reviewer.shown == "img2.png", timeout=60_000)
     reviewer.desk.show_after()
-    reviewer.qtbot.waitUntil(lambda: reviewer.shown == "img10.png", timeout=10_000)
+    reviewer.qtbot.waitUntil(lambda: reviewer.shown == "img10.png", timeout=60_000)
     reviewer.settle()
     names = {layer.name for layer in reviewer.viewer.layers}
     assert names == {"img10.png", "img10.png [coarse]", "img10.png [refined]"}
@@ -374,7 +374,7 @@ def test_proposing_can_be_cancelled_and_keeps_what_there_is(
     reviewer.dock.type("cat")
     reviewer.open(folder, monkeypatch)
     propose(reviewer)
-    reviewer.qtbot.waitUntil(lambda: reviewer.state("img2.png") is State.PROPOSED, timeout=20_000)
+    reviewer.qtbot.waitUntil(lambda: reviewer.state("img2.png") is State.PROPOSED, timeout=60_000)
     propose(reviewer)
     reviewer.settle()
     counts = reviewer.desk.review.counts()
@@ -409,7 +409,7 @@ def test_strokes_on_a_fresh_picture_lie_with_the_review(
         reviewer.dock.widget.sessions.autosave()
         reviewer.settle()
     else:
-        reviewer.viewer.window._qt_window.close()
+        reviewer.viewer.close()
         saved = json.loads((folder / "cliper-review" / "review.json").read_text())
         assert saved["entries"][0]["seconds"] > 0
         assert saved["entries"][0]["state"] == "corrected"
