@@ -232,6 +232,15 @@ def with_strays(classes: ClassList, ids: Collection[int]) -> ClassList:
     return _with_entries(classes, [*classes.classes, *strays])
 
 
+@one_sentence
+def with_entry(classes: ClassList | None, entry: ClassEntry) -> ClassList:
+    """A list with one more class, which keeps its number if that is free."""
+    if classes is None:
+        return ClassList(classes=(entry,))
+    id_ = entry.id if entry.id not in classes.ids else next(_free_ids(classes.ids))
+    return _with_entries(classes, [*classes.classes, entry.model_copy(update={"id": id_})])
+
+
 def without_strays(classes: ClassList) -> ClassList:
     """The list without what `with_strays` added, unless nothing else is in it."""
     entries = [entry for entry in classes if entry.name not in _stray_names(entry.id)]

@@ -60,6 +60,10 @@ class ReviewFolder:
         *above, name = map(_safe, entry.picture.split("/"))
         return self.results.joinpath(*above, name + SESSION)
 
+    def has_session(self, entry: Entry) -> bool:
+        """Whether a picture has a session already."""
+        return _has_session(self.session(entry))
+
     def proposal(self, entry: Entry) -> Path | None:
         """The label map made before, as `napari-cliper segment` names it; None if there is none.
 

@@ -158,6 +158,17 @@ def load_session(folder: str | Path) -> LoadedSession:
     return LoadedSession(session, tuple(_maps(file.parent, mask, size) for mask in session.masks))
 
 
+def read_session(folder: str | Path) -> Session | None:
+    """A session without its maps, or None if there is none.
+
+    Raises
+    ------
+    NapariCliperError
+        It cannot be read, or is of a newer format.
+    """
+    return _read(_file(Path(folder)))
+
+
 def encode_protected(protected: NDArray[np.bool_]) -> bytes:
     """What is protected, (H, W) bool, as a PNG file of one bit a pixel."""
     file = io.BytesIO()

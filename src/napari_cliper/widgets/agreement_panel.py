@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidge
 from napari_cliper.annotation.agreement import Agreement, compare, difference
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.indexed_png import as_labels
 from napari_cliper.widgets.labels_box import LabelsBox
 from napari_cliper.widgets.latest import Latest
 from napari_cliper.widgets.layers import ResultLayer, add, find, kept_selection
@@ -79,13 +80,13 @@ class AgreementPanel(QWidget):
     def _start(self) -> None:
         try:
             mask = self._corrections.needed_mask()
+            other = self.others.layer
+            theirs = as_labels(mask.proposal if other is None else np.asarray(other.data), None)
         except NapariCliperError as error:
             self.failed.emit(error)
             return
         plane, classes = mask.plane, mask.classes
         ours = mask.layer.data.copy()
-        other = self.others.layer
-        theirs = np.array(mask.proposal if other is None else other.data)
 
         def work() -> tuple[Agreement, NDArray[np.uint8]]:
             return compare(ours, theirs, classes.ids), difference(ours, theirs)

@@ -124,13 +124,14 @@ class Corrections(QObject):
     def press_class(self, mask: Mask, id_: int) -> None:
         """Give the chosen region this class; without one, paint with the class from now on."""
         if self._region is None or self._region[0] is not mask:
+            mask.make_room(id_)
             mask.layer.selected_label = id_
             return
         where = self._region[1]
         # What was painted since has another label, and is no part of it any more.
         where &= mask.layer.data == self._label
         self._let_go()
-        mask.correct(np.where(where, id_, mask.layer.data), theirs=where)
+        mask.correct(np.where(where, np.uint16(id_), mask.layer.data), theirs=where)
         self.changed.emit()
 
     # A change that is shown
@@ -196,6 +197,8 @@ class Corrections(QObject):
         active = self._viewer.layers.selection.active
         if masks.of(active) is not None:
             self._last = weakref.ref(active)
+            if self._region is not None and self._region[0] is not masks.of(active):
+                self._let_go()
             self.changed.emit()
 
     def _forget_removed(self, event: Any) -> None:

@@ -49,8 +49,8 @@ class Docking(QObject):
         return self._window_of() if self._window_of is not None else None
 
     def _settle_in(self) -> None:
-        window = self._widget.window()
-        if window is self._window or window is self._widget or window is None:
+        window = _top(self._widget)
+        if window is self._window or window is self._widget:
             return
         if self._window_of is None:
             QTimer.singleShot(0, self._join)
@@ -72,6 +72,12 @@ class Docking(QObject):
 
 
 _OURS = "napari-cliper"
+
+
+def _top(widget: QWidget) -> QWidget:
+    """The window that all lies in, also where the dock floats."""
+    parent = widget.parentWidget()
+    return widget if parent is None else _top(parent)
 
 
 def _dock_of(widget: QWidget) -> QDockWidget | None:

@@ -13,9 +13,9 @@ from napari_cliper.annotation.palette import voc_palette
 from napari_cliper.annotation.regions import FIXES, instances
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.layers import ResultLayer, add, dress
+from napari_cliper.widgets.layers import ResultLayer, dress
 from napari_cliper.widgets.parts import beside, form, narrow, part
-from napari_cliper.widgets.session_layers import INSTANCES
+from napari_cliper.widgets.session_layers import INSTANCES, add_instances
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -153,7 +153,7 @@ class FixPanel(QWidget):
         data, theirs = mask.layer.data.copy(), mask.painted.mask.copy()
 
         def show(labels: NDArray[np.unsignedinteger]) -> None:
-            if labels.shape != mask.layer.data.shape:
+            if mask.gone or self._corrections.mask is not mask or labels.shape != data.shape:
                 return
             count = self._corrections.show(mask, labels, (labels != data) & ~theirs)
             if count == 0:
@@ -174,12 +174,10 @@ class FixPanel(QWidget):
         method, distance = self._method.currentData(), self._distance.value()
 
         def show(numbers: NDArray[np.uint16]) -> None:
-            from napari.layers import Labels
-
             count = int(numbers.max())
             classes = instance_classes(entry, count)
             item = ResultLayer(f"{INSTANCES}{entry.name}", numbers, dress(classes))
-            add(self._viewer, plane, item, Labels)
+            add_instances(self._viewer, plane, item)
             self.told.emit(f"{count} instances of {entry.name}, in a layer of their own.")
 
         self._latest.ask(lambda: instances(data, entry.id, method, distance), show)

@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from superqt.utils import QSignalDebouncer
 
 from napari_cliper.annotation import class_edits
+from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets import masks
 from napari_cliper.widgets.class_table import Found
 from napari_cliper.widgets.latest import Latest
@@ -147,6 +148,25 @@ class MaskView(QObject):
         for mask in masks.masks(self._viewer):
             ids |= mask.painted.ids(mask.layer.data) | mask.painted.ids_to_come_back()
         return frozenset(ids - {0})
+
+    def check_names(self, plane: Plane, classes: ClassList) -> None:
+        """Refuse a list in which the numbers of painted pixels have other names.
+
+        Raises
+        ------
+        NapariCliperError
+        """
+        now = {entry.id: entry.name for entry in classes}
+        for mask in masks.masks(self._viewer):
+            if mask.plane.key != plane.key:
+                continue
+            names = {entry.id: entry.name for entry in mask.classes}
+            for id_ in mask.painted.ids(mask.layer.data) & names.keys() & now.keys():
+                if names[id_].casefold() != now[id_].casefold():
+                    raise NapariCliperError(
+                        f"Label {id_} of “{mask.layer.name}” is painted as “{names[id_]}”, and the "
+                        f"list calls it “{now[id_]}”: give “{names[id_]}” the place it had."
+                    )
 
     def pixels(self, entry: ClassEntry) -> tuple[int, int]:
         """How many pixels a class has in all refined masks, and how many of these are painted."""

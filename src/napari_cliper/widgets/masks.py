@@ -108,7 +108,7 @@ class Mask:
         layer = self.layer
         self._end_drag(labels)
         self._look()
-        self._widen(labels)
+        self.make_room(int(labels.max()))
         self._write(self.painted.open_to(labels, layer.data), labels)
 
     def preview(self, labels: NDArray[Any]) -> None:
@@ -136,8 +136,7 @@ class Mask:
         """
         self._look()
         layer = self.layer
-        if labels.max() > np.iinfo(layer.data.dtype).max:
-            self._widen(labels)
+        self.make_room(int(labels.max()))
         labels = labels.astype(layer.data.dtype)
         where = np.flatnonzero(labels != layer.data)
         if len(where):
@@ -170,6 +169,7 @@ class Mask:
         painted : bool
             Whether those that a person painted stay theirs.
         """
+        self.make_room(new)
         data = self.layer.data
         where = np.flatnonzero(data == old)
         self._write(where, np.full_like(data, new))
@@ -236,11 +236,11 @@ class Mask:
         self._bound_history()
         self._tell_soon()
 
-    def _widen(self, labels: NDArray[Any]) -> None:
-        """Make room for larger labels."""
-        if labels.dtype.itemsize > self.layer.data.dtype.itemsize:
+    def make_room(self, label: int) -> None:
+        """Let the layer hold labels up to this one."""
+        if label > np.iinfo(self.layer.data.dtype).max:
             with self._at_work():
-                self.layer.data = self.layer.data.astype(labels.dtype)
+                self.layer.data = self.layer.data.astype(np.uint16)
                 # A hidden layer would go on taking values for the narrower type.
                 self.layer.set_view_slice()
 

@@ -71,6 +71,10 @@ class Plane:
         """
         return to_rgb(np.asarray(self.data[self.index]), self.contrast_limits)
 
+    def digest(self) -> str:
+        """Of the plane's pixels as they are stored, whatever contrast they are shown with."""
+        return digest(np.asarray(self.data[self.index]))
+
 
 def shown_plane(viewer: Viewer, layer: Image) -> Plane:
     """Note what `viewer` shows of a picture, and where.

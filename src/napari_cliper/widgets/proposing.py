@@ -1,10 +1,11 @@
-"""Propose masks for many pictures of a review queue, as sessions: no Qt, no layers."""
+"""Propose masks for many pictures of a review queue, as sessions, in a worker's thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_cliper.annotation import session as saved_as
@@ -32,6 +33,8 @@ def propose_all(
     classes: ClassList,
     model: Model,
     adjustment: Adjustment,
+    download: bool,
+    save: Callable[[Entry, Callable[[], None]], bool],
     done: Callable[[str, float], None],
 ) -> Steps[list[str]]:
     """Segment pictures and save what was found as their sessions.
@@ -46,6 +49,11 @@ def propose_all(
     classes : ClassList
     model : Model
     adjustment : Adjustment
+    download : bool
+        Whether weights may be fetched.
+    save : callable
+        Given a picture and what saves its session: does that, unless somebody has taken the
+        picture up meanwhile. In the worker's thread; returns whether it did.
     done : callable
         Told of each picture and its mean uncertainty, in the worker's thread.
 
@@ -65,25 +73,28 @@ def propose_all(
         yield Step(f"Proposing {entry.picture}", number, len(entries))
         try:
             if not is_session(folder.session(entry)):
-                segmented = yield from _segmented(folder, entry, classes, model, adjustment)
+                plane = _plane(folder, entry)
+                request = Request(plane, classes, model, adjustment, download)
+                segmented = yield from _segmented(entry, request)
                 uncertainty = weight_of(segmented.result.uncertainty)
-                _save(folder, entry, segmented)
-                done(entry.picture, uncertainty)
+                if save(entry, partial(_save, folder, entry, segmented)):
+                    done(entry.picture, uncertainty)
         except NapariCliperError as error:
             failed.append(f"{entry.picture}: {error}")
     return failed
 
 
-def _segmented(
-    folder: ReviewFolder, entry: Entry, classes: ClassList, model: Model, adjustment: Adjustment
-) -> Steps[Segmented]:
+def _plane(folder: ReviewFolder, entry: Entry) -> Plane:
     pixels = read_picture(folder.picture(entry))
     index = (slice(None), slice(None))
     # The limits are a layer's: what is proposed is what pressing Segment brings.
-    plane = Plane(
+    return Plane(
         entry.picture, entry.picture, pixels, index, limits_of(pixels), {}, pixels.ndim == 3
     )
-    steps = segmentation(Request(plane, classes, model, adjustment))
+
+
+def _segmented(entry: Entry, request: Request) -> Steps[Segmented]:
+    steps = segmentation(request)
     title = f"Proposing {entry.picture}"  # the steps' own names would hide which picture it is
     try:
         while True:
@@ -103,7 +114,7 @@ def _save(folder: ReviewFolder, entry: Entry, segmented: Segmented) -> None:
         picture=saved_as.Picture(
             name=entry.picture,
             path=folder.picture(entry).absolute().as_posix(),
-            sha256=scene.digest,
+            sha256=scene.plane.digest(),
             size=scene.scored.size,
         ),
         classes=result.classes,

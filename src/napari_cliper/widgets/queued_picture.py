@@ -18,7 +18,7 @@ from napari_cliper.files.indexed_png import load_labels
 from napari_cliper.files.pictures import read_picture
 from napari_cliper.files.session import LoadedSession, is_session, load_session
 from napari_cliper.widgets.layers import KEY
-from napari_cliper.widgets.planes import Plane, placement_of
+from napari_cliper.widgets.planes import Plane, digest, placement_of
 
 if TYPE_CHECKING:
     from typing import Any
@@ -44,6 +44,8 @@ class QueuedPicture:
         What was done to it before.
     proposal : (labels, classes) or None
         A label map that was made before, if there is no session.
+    changed : bool
+        Whether the picture is another one than when it was annotated.
     """
 
     entry: Entry
@@ -51,6 +53,7 @@ class QueuedPicture:
     pixels: NDArray[Any]
     session: LoadedSession | None
     proposal: tuple[NDArray[np.uint16], ClassList | None] | None
+    changed: bool = False
 
 
 def read(folder: ReviewFolder, entry: Entry) -> QueuedPicture:
@@ -67,7 +70,8 @@ def read(folder: ReviewFolder, entry: Entry) -> QueuedPicture:
     if is_session(place):
         loaded = load_session(place)
         _check(place, loaded.session.picture.size, pixels)
-        return QueuedPicture(entry, path, pixels, loaded, None)
+        changed = digest(pixels) != loaded.session.picture.sha256
+        return QueuedPicture(entry, path, pixels, loaded, None, changed)
     file = folder.proposal(entry)
     if file is None:
         return QueuedPicture(entry, path, pixels, None, None)

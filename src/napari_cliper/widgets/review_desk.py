@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,8 @@ from napari_cliper.files.review import ReviewFolder, open_review, save_review
 from napari_cliper.widgets import masks, queued_picture, session_layers, workspace
 from napari_cliper.widgets.jobs import Job
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.layers import KEY
-from napari_cliper.widgets.proposing import propose_all
+from napari_cliper.widgets.layers import KEY, is_ours
+from napari_cliper.widgets.proposals import Proposals
 from napari_cliper.widgets.queued_picture import QueuedPicture
 from napari_cliper.widgets.segmentation import encode_ahead
 
@@ -46,15 +45,17 @@ class ReviewDesk(QObject):
     """
 
     changed = Signal()  # the list, its states, or the open picture
-    stepped = Signal(object)  # Step of what is proposed in the background
     told = Signal(str)
     failed = Signal(object)
 
     def __init__(
-        self, viewer: Viewer, segment: SegmentWidget, parent: QObject | None = None
+        self,
+        viewer: Viewer,
+        open_dock: Callable[[], SegmentWidget],
+        parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self._viewer, self._segment = viewer, segment
+        self._viewer = viewer
         self.folder: ReviewFolder | None = None
         self.review: Review | None = None
         self.entry: Entry | None = None
@@ -69,35 +70,39 @@ class ReviewDesk(QObject):
         self._rating = Latest(self)
         for worker in (self._reading, self._writing, self._rating):
             worker.failed.connect(self.failed)
+        self._reading.failed.connect(self._stay)
         self._ahead = Job(self)
-        self._proposing = Job(self)
-        self._proposed: deque[tuple[str, float]] = deque()
-        self._proposing.stepped.connect(self._take_proposed)
-        self._proposing.stepped.connect(self.stepped)
-        self._proposing.succeeded.connect(self._tell_failed)
-        self._proposing.failed.connect(self.failed)
-        self._proposing.ended.connect(self._end_proposing)
+        self._workspace = workspace.of(viewer)
+        self.proposals = Proposals(self._workspace.kept, self)
+        self.proposals.proposed.connect(self._note_proposed)
+        self.proposals.told.connect(self.told)
+        self.proposals.failed.connect(self.failed)
+        self.proposals.ended.connect(self._end_proposing)
+        self._going = False  # from one picture to another: the one is saved, the other read
+        self._stopped = False
         self._next: tuple[QueuedPicture, Image] | None = None  # read and perhaps encoded
         self._reading_ahead = Latest(self)  # its faults are told when the picture's turn comes
-        segment.segmented.connect(self._note_proposal)
-        self._workspace = workspace.of(viewer)
+        self._open_dock = open_dock
+        self._segment: SegmentWidget | None = None
+        self._dock()
         self._workspace.mask_shown.connect(self._watch)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is read, written or worked out."""
         workers = (self._reading, self._writing, self._rating, self._reading_ahead)
-        jobs = (self._ahead, self._proposing)
+        jobs = (self._ahead, self.proposals)
         return all(worker.idle for worker in workers) and not any(job.running for job in jobs)
 
     def stop(self) -> None:
         """Save, and work no more: the dock goes."""
+        self._stopped = True
         self.save_at_once()
         self._ahead.cancel()
-        self._proposing.cancel()
+        self.proposals.cancel()
         for worker in (self._reading, self._writing, self._rating, self._reading_ahead):
             worker.stop()
-        self._segment.segmented.disconnect(self._note_proposal)
+        self._listen_to_dock(None)
         self._workspace.mask_shown.disconnect(self._watch)
         self._listen_to(None)
 
@@ -106,10 +111,30 @@ class ReviewDesk(QObject):
         self._count_time()
         self._save_review(at_once=True)
 
+    def _dock(self) -> SegmentWidget:
+        """The dock “Segment with text”, opened again if somebody closed it."""
+        if self._segment is None or self._segment.closed:
+            self._listen_to_dock(self._open_dock())
+        assert self._segment is not None
+        return self._segment
+
+    def _listen_to_dock(self, segment: SegmentWidget | None) -> None:
+        if self._segment is not None:
+            self._segment.segmented.disconnect(self._note_proposal)
+            self._segment.sessions.failed.disconnect(self._stay)
+        self._segment = segment
+        if segment is not None:
+            segment.segmented.connect(self._note_proposal)
+            segment.sessions.failed.connect(self._stay)
+
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The pictures in the order they are reviewed."""
         return self.review.ordered(self.by_uncertainty) if self.review is not None else ()
+
+    def shows(self, mask: Mask) -> bool:
+        """Whether this is a mask of the picture that is open."""
+        return self._layer is not None and mask.plane.picture == str(self._layer.unique_id)
 
     def is_open(self, layer: Any) -> bool:
         """Whether this layer is the picture that is open."""
@@ -124,7 +149,7 @@ class ReviewDesk(QObject):
 
         def show(found: tuple[ReviewFolder, Review]) -> None:
             self.folder, self.review = found
-            self.entry = None
+            self._going = False
             self.changed.emit()
             first = next_open(None, self.entries)
             if first is None:
@@ -135,6 +160,11 @@ class ReviewDesk(QObject):
         def work() -> tuple[ReviewFolder, Review]:
             return open_review(pictures, results, proposals)
 
+        if self._going:
+            return
+        self.save_at_once()
+        self.proposals.cancel()
+        self._rating.forget()
         self._leave(lambda: self._reading.ask(work, show))
 
     # From picture to picture
@@ -148,13 +178,18 @@ class ReviewDesk(QObject):
         self._go(before)
 
     def _go(self, way: Callable[[str, tuple[Entry, ...]], Entry | None]) -> None:
-        if self.entry is None:
+        if self.entry is None or self._is_busy:
             return
         found = way(self.entry.picture, self.entries)
         if found is None:
             self.told.emit("There is no further picture this way.")
         else:
             self.show(found.picture)
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether keys are to be ignored: two quick ones would decide on the next picture too."""
+        return self._going or self._stopped
 
     def accept(self) -> None:
         """Call this picture done, and go on to the next one that is not."""
@@ -165,72 +200,100 @@ class ReviewDesk(QObject):
         self._decide(State.SKIPPED)
 
     def _decide(self, state: State) -> None:
-        if self.review is None or self.entry is None:
+        if self.review is None or self.entry is None or self._is_busy:
             return
+        self._note_strokes()  # that were not told yet: they came before the decision
         picture, mask = self.entry.picture, self._mask
         if self.review.entry(picture).state is state:
             strokes = mask is not None and mask.painted.count() > 0
             self._change(self.review.reopened(picture, strokes, mask is not None))
             self.told.emit(f"{picture} is open again.")
             return
-        self._change(self.review.with_state(picture, state))
-        following = next_open(picture, self.entries)
-        if following is None:
-            self._segment.sessions.autosave()
-            self.told.emit("Every picture of this folder is accepted or skipped.")
-        else:
-            self.show(following.picture)
+        following = next_open(picture, self.review.with_state(picture, state).ordered(
+            self.by_uncertainty
+        ))  # fmt: skip
+
+        def decide() -> None:
+            assert self.review is not None
+            self._change(self.review.with_state(picture, state))
+            if following is not None:
+                self._close()
+                self._read(following.picture)
+            else:
+                self._going = False
+                self.told.emit("Every picture of this folder is accepted or skipped.")
+
+        self._save(decide)
 
     def show(self, picture: str) -> None:
         """Open a picture, once the one before is saved."""
-        if self.folder is None or self.review is None:
-            return
+        if self.folder is not None and self.review is not None and not self._is_busy:
+            self._leave(lambda: self._read(picture))
+
+    def _read(self, picture: str) -> None:
+        """Read a picture that is to be shown."""
+        assert self.folder is not None
+        assert self.review is not None
+        self._going = True
         folder, entry = self.folder, self.review.entry(picture)
+        self.entry = entry  # where it cannot be read, one goes on from here
         ready, self._next = self._next, None
 
         def show(read: QueuedPicture) -> None:
-            layer = None
-            if ready is not None and ready[0] is read:
-                layer = ready[1]
-            self._put(read, layer or _layer(read))
+            self._going = False
+            layer = ready[1] if ready is not None and ready[0] is read else _layer(read)
+            self._put(read, layer)
 
         def work() -> QueuedPicture:
             if ready is not None and ready[0].path == folder.picture(entry):
                 return ready[0]
             return queued_picture.read(folder, entry)
 
-        self._leave(lambda: self._reading.ask(work, show))
+        self._reading.ask(work, show)
+
+    def _stay(self, error: object = None) -> None:
+        """Something could not be saved or read: the keys work again."""
+        self._going = False
+        self.changed.emit()
 
     def _leave(self, then: Callable[[], None]) -> None:
         """Save the open picture and close it; where that fails it stays."""
-        self._count_time()
-        self._reading_ahead.forget()
-        if self._layer is None or self.folder is None or self.entry is None:
-            then()
-            return
 
         def close() -> None:
             self._close()
             then()
 
+        self._save(close)
+
+    def _save(self, then: Callable[[], None]) -> None:
+        """Save the open picture."""
+        self._going = True
+        self._count_time()
+        self._reading_ahead.forget()
+        if self._layer is None or self.folder is None or self.entry is None:
+            then()
+            return
         plane = queued_picture.plane_of(self._layer)
         if session_layers.label_layers(self._viewer, plane.key):
-            place = self.folder.session(self.entry)
-            self._segment.sessions.save(plane, place, close)
+            self._dock().sessions.save(plane, self.folder.session(self.entry), then)
         else:
-            close()
+            then()
 
     def _close(self) -> None:
-        """Take the open picture and all that was made of it out of the viewer."""
-        layer, self._layer, self.entry = self._layer, None, None
-        self._segment.cancel()
+        """Take the open picture and all that we made of it out of the viewer."""
+        layer, self._layer = self._layer, None
+        dock = self._dock()
+        dock.cancel()
+        self._workspace.corrections.drop()
         self._listen_to(None)
         if layer is None:
             return
         key = str(layer.unique_id)
-        for other in list(self._viewer.layers):
-            if other is layer or other.metadata.get(KEY, {}).get("plane", ("",))[0] == key:
-                self._viewer.layers.remove(other)
+        with dock.sessions.leaving():
+            for other in list(self._viewer.layers):
+                of_it = is_ours(other) and other.metadata[KEY]["plane"][0] == key
+                if other in self._viewer.layers and (other is layer or of_it):
+                    self._viewer.layers.remove(other)
 
     def _put(self, read: QueuedPicture, layer: Image) -> None:
         assert self.folder is not None
@@ -238,22 +301,21 @@ class ReviewDesk(QObject):
         self._since = time.monotonic()
         self._viewer.add_layer(layer)
         self._viewer.reset_view()
-        self._segment.show_picture(layer)
+        dock = self._dock()
+        dock.show_picture(layer)
         plane = queued_picture.plane_of(layer)
-        self._segment.sessions.keep_in(plane, self.folder.session(read.entry))
+        place = self.folder.session(read.entry)
+        dock.sessions.keep_in(plane, place)
         if read.session is not None:
-            # The list of classes grows from picture to picture: an older one is not to replace it.
-            self._segment.sessions.restore(
-                plane,
-                read.session,
-                self.folder.session(read.entry),
-                takes_desk=not self._segment.has_words,
-            )
+            # The list of classes grows from picture to picture: an older one does not replace it.
+            dock.sessions.restore(plane, read.session, place, adds_classes=True)
         elif read.proposal is not None:
             labels, classes = read.proposal
-            self._segment.show_proposal(plane, labels, classes)
-        elif self.segments_new and self._segment.has_words:
-            self._segment.segment()
+            dock.show_proposal(plane, labels, classes)
+        elif self.segments_new and dock.has_words:
+            dock.segment()
+        if read.changed:
+            self.told.emit(f"{read.entry.picture} has changed since it was annotated: check it.")
         self._watch()
         self.changed.emit()
         self._prepare_next()
@@ -262,7 +324,7 @@ class ReviewDesk(QObject):
 
     def _prepare_next(self) -> None:
         """Read and encode the picture that comes next, while a person looks at this one."""
-        if self.folder is None or self.entry is None or self.proposing:
+        if self.folder is None or self.entry is None or self.proposals.running:
             return
         following = next_open(self.entry.picture, self.entries)
         if following is None:
@@ -281,7 +343,7 @@ class ReviewDesk(QObject):
 
     @property
     def _model(self) -> Any:
-        return self._segment.model
+        return self._dock().model
 
     # Proposals for all
 
@@ -290,59 +352,35 @@ class ReviewDesk(QObject):
         if self.folder is None or self.review is None:
             self.told.emit("Open a folder of pictures first.")
             return
-        opened = self.entry.picture if self.entry is not None else None
         new = [
             entry
             for entry in self.review.entries
-            if entry.state is State.NEW and entry.picture != opened
+            if entry.state is State.NEW and not self._is_shown(entry.picture)
         ]
         if not new:
             self.told.emit("Every picture has a proposal already.")
             return
         try:
-            classes = self._segment.commit()
+            classes = self._dock().commit()
         except NapariCliperError as error:
             self.failed.emit(error)
             return
         self._ahead.cancel()
         self._next = None
-        self._proposing.start(
-            propose_all(
-                self.folder,
-                new,
-                classes,
-                self._segment.model,
-                self._segment.adjustment,
-                lambda *found: self._proposed.append(found),
-            )
-        )
+        self.proposals.start(self.folder, new, classes, self._dock(), self._is_shown)
         self.changed.emit()
 
-    @property
-    def proposing(self) -> bool:
-        """Whether pictures are segmented in the background."""
-        return self._proposing.running
+    def _is_shown(self, picture: str) -> bool:
+        return self.entry is not None and self.entry.picture == picture
 
-    def cancel(self) -> None:
-        """Propose no more pictures; what is proposed stays."""
-        self._proposing.cancel()
-
-    def _take_proposed(self, step: Any = None) -> None:
-        """Note the pictures that were proposed since."""
-        review = self.review
-        while self._proposed and review is not None:
-            picture, uncertainty = self._proposed.popleft()
-            review = review.with_proposals([picture]).with_uncertainty(picture, uncertainty)
-        if review is not None and review is not self.review:
-            self._change(review)
+    def _note_proposed(self, folder: ReviewFolder, picture: str, uncertainty: float) -> None:
+        if self.review is not None and folder is self.folder:
+            review = self.review.with_proposals([picture])
+            self._change(review.with_uncertainty(picture, uncertainty))
 
     def _end_proposing(self) -> None:
-        self._take_proposed()
         self.changed.emit()
         self._prepare_next()
-
-    def _tell_failed(self, failed: list[str]) -> None:
-        self.told.emit("Every picture has a proposal." if not failed else "\n".join(failed))
 
     # What is known of the open picture
 
@@ -383,8 +421,10 @@ class ReviewDesk(QObject):
         self._watch()
         picture = self.entry.picture
 
+        folder = self.folder
+
         def note(value: float) -> None:
-            if self.review is not None:
+            if self.review is not None and self.folder is folder:
                 review = self.review.with_proposals([picture])
                 self._change(review.with_uncertainty(picture, value))
 

@@ -46,9 +46,8 @@ class ReviewWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
-        _, segment = napari_viewer.window.add_plugin_dock_widget(PLUGIN, SEGMENT_DOCK)
         self._workspace = workspace.of(napari_viewer)
-        self.desk = ReviewDesk(napari_viewer, segment, self)
+        self.desk = ReviewDesk(napari_viewer, self._open_dock, self)
         self._make_parts()
         self._lay_out()
         self._connect()
@@ -89,7 +88,7 @@ class ReviewWidget(QWidget):
         )
         self._progress = part(ProgressBar(), "review-progress", "The picture at work")
         self._actions = {
-            name: part(QPushButton(f"{title} ({key})"), name, help_text)
+            name: part(QPushButton(f"{title} ({_short(key)})"), name, help_text)
             for name, title, key, help_text, _ in self._keys()
         }
         self._status = part(TextLines(2), "review-status", "What happened last")
@@ -133,7 +132,7 @@ class ReviewWidget(QWidget):
         self._unsure_first.toggled.connect(self._order)
         self._segments_new.toggled.connect(self._set_segments_new)
         self._propose.clicked.connect(self._start_or_cancel)
-        self.desk.stepped.connect(self._progress.step)
+        self.desk.proposals.stepped.connect(self._progress.step)
         for name, _, key, _, function in self._keys():
             self._actions[name].clicked.connect(function)
             shortcut = QShortcut(QKeySequence(key), self)
@@ -144,6 +143,9 @@ class ReviewWidget(QWidget):
         self.desk.failed.connect(self._fail)
         self._viewer.layers.events.inserted.connect(self._bind_picture)
         self._workspace.mask_shown.connect(self._bind_mask)
+
+    def _open_dock(self) -> Any:
+        return self._viewer.window.add_plugin_dock_widget(PLUGIN, SEGMENT_DOCK)[1]
 
     @property
     def idle(self) -> bool:
@@ -160,7 +162,8 @@ class ReviewWidget(QWidget):
             self._bind_keys(event.value)
 
     def _bind_mask(self, mask: Mask) -> None:
-        self._bind_keys(mask.layer)
+        if self.desk.shows(mask):
+            self._bind_keys(mask.layer)
 
     def _bind_keys(self, layer: Layer) -> None:
         """Bind the keys on a picture or a mask, for when the canvas has the focus."""
@@ -187,8 +190,8 @@ class ReviewWidget(QWidget):
             self.desk.open_folder(known.pictures, known.results, Path(folder))
 
     def _start_or_cancel(self) -> None:
-        if self.desk.proposing:
-            self.desk.cancel()
+        if self.desk.proposals.running:
+            self.desk.proposals.cancel()
         else:
             self.desk.propose_all()
 
@@ -202,8 +205,8 @@ class ReviewWidget(QWidget):
     def _follow(self) -> None:
         """Show the queue as it is now."""
         review, entry = self.desk.review, self.desk.entry
-        self._propose.setText("Cancel" if self.desk.proposing else "Propose for all new")
-        if not self.desk.proposing:
+        self._propose.setText("Cancel" if self.desk.proposals.running else "Propose for all new")
+        if not self.desk.proposals.running:
             self._progress.rest()
         self._table.queue.show(self.desk.entries)
         for button in self._actions.values():
@@ -227,3 +230,8 @@ class ReviewWidget(QWidget):
 
     def _fail(self, error: Exception) -> None:
         self._status.setText(tell(error))
+
+
+def _short(key: str) -> str:
+    """A key as a narrow button can name it."""
+    return key.replace("Page", "Pg").replace("Down", "Dn")

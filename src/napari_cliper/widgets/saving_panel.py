@@ -87,8 +87,9 @@ class SavingPanel(QWidget):
         if not path:
             return
         try:
-            classes = session_layers.notes_of(layer).classes
-            save_labels(path, layer.data, classes, overwrite=True)  # the dialog has asked
+            looks, maps = session_layers.looks_of(layer), session_layers.maps_of(layer)
+            classes = session_layers.notes_of(looks, maps).classes
+            save_labels(path, maps.labels, classes, overwrite=True)  # the dialog has asked
         except NapariCliperError as error:
             self.failed.emit(error)
         else:

@@ -41,6 +41,7 @@ class Scribbles(QObject):
         self._corrections: Corrections = workspace.corrections
         self._layer_of: weakref.ref[Labels] | None = None
         self._mask: Mask | None = None
+        self._accepts = False  # as soon as what follows from the last stroke is shown
         self._latest = Latest(self)
         self._latest.failed.connect(self.failed)
         self._pause = QTimer(self)
@@ -55,7 +56,7 @@ class Scribbles(QObject):
 
     def stop(self) -> None:
         """Work out nothing more: the dock goes."""
-        self._pause.stop()
+        self._end(False)
         self._latest.stop()
 
     def begin(self) -> None:
@@ -71,6 +72,8 @@ class Scribbles(QObject):
                 NapariCliperError("Scribbles correct the refined mask: click on its layer first.")
             )
             return
+        if self._mask is not mask:
+            self._end(False)
         self._mask = mask
         layer = self._layer(mask)
         label = int(mask.layer.selected_label)
@@ -109,11 +112,17 @@ class Scribbles(QObject):
 
         for number in range(10):
             layer.bind_key(f"Alt-{number}", class_key(number), overwrite=True)
-        layer.bind_key("Enter", lambda _: self._corrections.accept(), overwrite=True)
+        layer.bind_key("Enter", lambda _: self._accept(), overwrite=True)
         layer.bind_key("Escape", lambda _: self._drop(), overwrite=True)
 
     def _on_paint(self, event: Any = None) -> None:
         self._pause.start()
+
+    def _accept(self) -> None:
+        """Let it count; what follows from the last stroke first, if that is not shown yet."""
+        self._accepts = not self.idle
+        if not self._accepts:
+            self._corrections.accept()
 
     def _drop(self) -> None:
         if self._corrections.change is not None:
@@ -168,12 +177,15 @@ class Scribbles(QObject):
                 return
             count = self._corrections.show(mask, labels, where, self._end)
             self.told.emit(f"{count:,} pixels would change. Enter applies, Escape drops.")
+            if self._accepts and not self._pause.isActive():
+                self._corrections.accept()
 
         self._latest.ask(spread, show)
 
     def _end(self, accepted: bool) -> None:
         """Take the scribbles away, and go back to the mask."""
         self._pause.stop()
+        self._accepts = False
         self._latest.forget()
         mask, self._mask, self._layer_of = self._mask, None, None
         if mask is None or mask.gone:

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cliper.annotation.class_edits import with_strays
+from napari_cliper.annotation import class_edits
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets import warm_up, workspace
@@ -62,6 +62,8 @@ class SegmentWidget(QWidget):
     Attributes
     ----------
     sessions : Sessions
+    closed : bool
+        Whether its dock was closed.
     """
 
     segmented = Signal(object)  # Segmented: its masks are there
@@ -77,6 +79,7 @@ class SegmentWidget(QWidget):
         self._agreed: ClassList | None = None  # the class list that the masks follow
         self._once_more = False  # words have changed that were not looked for yet
         self._starting = False
+        self.closed = False
         self._wanted = False  # another run, when this one has ended
         self._make_parts()
         self._lay_out()
@@ -180,6 +183,7 @@ class SegmentWidget(QWidget):
         self._once_more = False
         self._job.cancel()
         self._progress.rest()
+        self.closed = True
         self._masks.stop()
         self.sessions.stop()
         self._encoded.stop()
@@ -203,6 +207,11 @@ class SegmentWidget(QWidget):
         return self._adjustment.adjustment
 
     @property
+    def download(self) -> bool:
+        """Whether weights may be fetched."""
+        return self._model.download
+
+    @property
     def has_words(self) -> bool:
         """Whether there is something to look for."""
         return bool(self._classes.text.toPlainText().strip())
@@ -220,7 +229,7 @@ class SegmentWidget(QWidget):
         if classes is None:
             ids = [id_ for id_ in np.unique(labels).tolist() if id_] or [1]
             known = self._classes.classes or ClassList.parse([f"label {ids[0]}"])
-            classes = with_strays(known, ids)
+            classes = class_edits.with_strays(known, ids)
         if not self.has_words:
             self._classes.take(classes)
         self._masks.show_labels(plane, "refined", labels, classes, self._classes.hidden)
@@ -305,6 +314,7 @@ class SegmentWidget(QWidget):
                 self._adjustment.adjustment,
                 self._model.download,
             )
+            self._masks.check_names(plane, request.classes)
         except NapariCliperError as error:
             self._fail(error)
             return
@@ -374,10 +384,20 @@ class SegmentWidget(QWidget):
     def _desk(self) -> Desk:
         return Desk(self._classes.classes, self._classes.hidden, self._model.model)
 
-    def _take_session(self, session: Session) -> None:
+    def _take_session(self, session: Session, plane: Plane, adds_classes: bool) -> None:
         """Let the dock show what a session was made with."""
+        layer = next((x for x in self._viewer.layers if str(x.unique_id) == plane.picture), None)
+        if layer is not None:
+            self.show_picture(layer)
+        classes, current = session.classes, self._classes.classes
+        if adds_classes and current is not None:
+            known = {name.casefold() for name in classes.names} if classes is not None else set()
+            for entry in current:
+                if entry.name.casefold() not in known:
+                    classes = class_edits.with_entry(classes, entry)
+        self._agreed = classes  # what other pictures' labels mean is not touched
+        self._classes.take(classes)
         self._model.choose(Model(**session.model.model_dump()))
-        self._classes.take(session.classes)
         self._classes.hide_classes(session.hidden)
         self._turn_to_picture()
 

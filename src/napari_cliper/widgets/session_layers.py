@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -43,31 +45,70 @@ def is_kept(layer: Any) -> bool:
     return masks.of(layer) is not None or layer.metadata[KEY]["role"].startswith(INSTANCES)
 
 
-def notes_of(layer: Labels) -> MaskNotes:
-    """What a session keeps of a layer beside its pixels."""
+def is_painted(layer: Labels) -> bool:
+    """Whether a person has put work into a layer that nothing else has."""
     mask = masks.of(layer)
-    ids = np.unique(layer.data).tolist()
     if mask is not None:
-        classes = with_strays(mask.classes, [*ids, *np.unique(mask.proposal).tolist()])
-    else:
-        classes = _named(layer, ids)
-    return MaskNotes(
-        role=layer.metadata[KEY]["role"],
-        name=layer.name,
-        classes=classes,
-        visible=bool(layer.visible),
-        opacity=float(layer.opacity),
-        contour=int(layer.contour),
-        selected_label=int(layer.selected_label),
-    )
+        return mask.painted.count() > 0
+    return bool(zlib.crc32(layer.data) != layer.metadata[KEY].get("made"))
+
+
+def add_instances(viewer: Viewer, plane: Plane, item: ResultLayer) -> Labels:
+    """Add a layer of instances, and note what it is like untouched."""
+    layer = add(viewer, plane, item, Labels)
+    assert isinstance(layer, Labels)
+    layer.metadata[KEY]["made"] = zlib.crc32(layer.data)
+    return layer
+
+
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """What a session keeps of a layer beside its pixels; no layer is asked any more.
+
+    Attributes
+    ----------
+    attributes : dict
+        Of `MaskNotes`.
+    names : ClassList or dict
+        The mask's classes, or what an instance layer's features call its labels.
+    """
+
+    attributes: dict[str, Any]
+    names: ClassList | dict[int, str]
+
+
+def looks_of(layer: Labels) -> Looks:
+    """What a layer looks like now."""
+    mask = masks.of(layer)
+    attributes = {
+        "role": layer.metadata[KEY]["role"],
+        "name": layer.name,
+        "visible": bool(layer.visible),
+        "opacity": float(layer.opacity),
+        "contour": int(layer.contour),
+        "selected_label": int(layer.selected_label),
+    }
+    return Looks(attributes, mask.classes if mask is not None else _names(layer))
+
+
+def notes_of(looks: Looks, maps: MaskMaps) -> MaskNotes:
+    """The session's notes on a layer, with a class for each label; takes a while."""
+    ids = set(np.unique(maps.labels).tolist())
+    if maps.proposal is not None:
+        ids |= set(np.unique(maps.proposal).tolist())
+    names = looks.names
+    if isinstance(names, dict):
+        entries = [{"id": id_, "name": name} for id_, name in names.items() if id_ != 0]
+        names = ClassList.model_validate({"classes": entries})
+    return MaskNotes(classes=with_strays(names, ids), **looks.attributes)
 
 
 def maps_of(layer: Labels) -> MaskMaps:
     """Its pixels, copied: a thread may write them while the person paints on."""
-    mask = masks.of(layer)
+    mask, labels = masks.of(layer), _copied(layer.data)
     if mask is None:
-        return MaskMaps(layer.data.copy())
-    return MaskMaps(layer.data.copy(), mask.painted.mask.copy(), _copied(mask.proposal))
+        return MaskMaps(labels)
+    return MaskMaps(labels, mask.painted.mask.copy(), _copied(mask.proposal))
 
 
 def restore(
@@ -86,7 +127,7 @@ def restore(
         viewer.layers.remove(before)
     if saved.role.startswith(INSTANCES):
         item = ResultLayer(saved.role, maps.labels, dress(saved.classes))
-        layer = add(viewer, plane, item, Labels)
+        layer = add_instances(viewer, plane, item)
     else:
         mask = workspace.show_mask(viewer, plane, item, classes)
         shape = maps.labels.shape
@@ -112,16 +153,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _named(layer: Labels, ids: list[int]) -> ClassList:
-    """The classes of a layer as its features name them."""
+def _names(layer: Labels) -> dict[int, str]:
+    """What a layer's features call its labels."""
     features: Any = layer.features
-    entries = [
-        {"id": int(index), "name": str(name)}
-        for index, name in zip(features.get("index", ()), features.get("name", ()), strict=True)
-        if index != 0
-    ]
-    return with_strays(ClassList.model_validate({"classes": entries}), ids)
+    pairs = zip(features.get("index", ()), features.get("name", ()), strict=True)
+    return {int(index): str(name) for index, name in pairs}
 
 
-def _copied(proposal: Any) -> Any:
-    return proposal.astype(np.uint8 if proposal.max() <= 255 else np.uint16)
+def _copied(labels: Any) -> Any:
+    """In a type that a session holds, even if somebody converted the layer to another."""
+    small = labels.dtype == np.uint8 or (labels.dtype != np.uint16 and labels.max() <= 255)
+    return labels.astype(np.uint8 if small else np.uint16)

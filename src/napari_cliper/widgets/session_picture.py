@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.pictures import read_picture
-from napari_cliper.images import to_rgb
 from napari_cliper.widgets.layers import KEY, is_result
 from napari_cliper.widgets.planes import Plane, digest, placement_of, shown_plane
-from napari_cliper.widgets.queued_picture import limits_of, picture_layer
+from napari_cliper.widgets.queued_picture import picture_layer
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -38,7 +37,7 @@ def planes(viewer: Viewer) -> list[Plane]:
 def same(candidates: list[Plane], wanted: Picture) -> Plane | None:
     """The plane of these pictures that has the session's pixels."""
     places = _at(candidates, wanted.place)
-    return next((plane for plane in places if _digest(plane) == wanted.sha256), None)
+    return next((plane for plane in places if plane.digest() == wanted.sha256), None)
 
 
 def open_picture(viewer: Viewer, wanted: Picture, pixels: NDArray[Any] | None) -> tuple[Plane, str]:
@@ -59,9 +58,9 @@ def open_picture(viewer: Viewer, wanted: Picture, pixels: NDArray[Any] | None) -
         where = wanted.path or wanted.name
         return missing, f"“{where}” is not there: the masks come without their picture."
     plane = next(_at(opened, wanted.place), opened[0])
-    if _digest(plane) == wanted.sha256:
+    if plane.digest() == wanted.sha256:
         return plane, ""
-    if plane.pixels().shape[:2] != wanted.size:
+    if plane.data.shape[len(plane.place) :][:2] != wanted.size:
         return missing, (
             f"“{wanted.name}” has another size than when it was annotated: its masks come "
             "beside it."
@@ -93,14 +92,10 @@ def read_again(wanted: Picture) -> NDArray[Any] | None:
         return None
     try:
         pixels = read_picture(wanted.path)
-        same = digest(to_rgb(pixels, limits_of(pixels))) == wanted.sha256
+        same = digest(pixels) == wanted.sha256
     except NapariCliperError:
         return None
     return pixels if same else None
-
-
-def _digest(plane: Plane) -> str:
-    return digest(plane.pixels())
 
 
 def source_of(layer: Image | None) -> dict[str, str | None]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,11 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_cliper.annotation import session as saved_as
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.files.session import LoadedSession, load_session, save_session
+from napari_cliper.files.session import LoadedSession, MaskMaps, load_session
 from napari_cliper.widgets import masks, session_layers, session_picture
+from napari_cliper.widgets.kept_sessions import KeptSessions, Key
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.planes import digest
+from napari_cliper.widgets.layers import KEY
 from napari_cliper.widgets.segmentation import Adjustment
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Sessions(QObject):
         Between two saves; 0 for none.
     """
 
-    opened = Signal(object)  # Session: the first dock is to take over what it says
+    opened = Signal(object, object, bool)  # Session, Plane, adds_classes: for the first dock
     told = Signal(str)
     failed = Signal(object)
 
@@ -74,14 +75,13 @@ class Sessions(QObject):
     ) -> None:
         super().__init__(parent)
         self._viewer, self._workspace, self._desk = viewer, workspace, desk
-        self._folders: dict[tuple[str, ...], Path] = {}
-        self._chosen: set[tuple[str, ...]] = set()  # whose folder somebody chose
-        self._saved: dict[tuple[str, ...], Any] = {}  # what it was like when it was saved
-        self._digests: dict[tuple[str, ...], tuple[Plane, str]] = {}
-        self._writing = threading.Lock()  # on closing, one may still be written in the thread
-        self._latest = Latest(self)
-        self._latest.failed.connect(self._fail)
-        self._failing = False
+        self._kept = workspace.kept
+        self._failing: set[Key] = set()  # whose failure was told already
+        self._leaving = False  # whether layers go because their picture is closed
+        self._digests: dict[Key, tuple[Plane, str]] = {}
+        self._latest, self._reading = Latest(self), Latest(self)
+        for worker in (self._latest, self._reading):
+            worker.failed.connect(self.failed)
         self._timer = QTimer(self)
         self._timer.timeout.connect(self.autosave)
         if seconds > 0:
@@ -91,7 +91,7 @@ class Sessions(QObject):
     @property
     def idle(self) -> bool:
         """Whether nothing is read or written."""
-        return self._latest.idle
+        return self._latest.idle and self._reading.idle
 
     def stop(self) -> None:
         """Save what is not saved yet, and no more: the dock goes."""
@@ -99,17 +99,14 @@ class Sessions(QObject):
         self.save_at_once()
         self._timer.stop()
         self._latest.stop()
+        self._reading.stop()
 
     # Saving
 
-    def folder(self, plane: Plane) -> Path | None:
-        """Where a plane's session lies, if it has one."""
-        return self._folders.get(plane.key)
-
     def keep_in(self, plane: Plane, folder: Path) -> None:
         """Save a plane's layers into this folder, once there are any."""
-        self._folders[plane.key] = folder
-        self._chosen.add(plane.key)
+        self._kept.folders[plane.key] = folder
+        self._kept.chosen.add(plane.key)
 
     def save(self, plane: Plane, folder: Path, then: Callable[[], None] | None = None) -> None:
         """Save a plane's layers into this folder, from now on too.
@@ -119,67 +116,86 @@ class Sessions(QObject):
         plane : Plane
         folder : Path
         then : callable, optional
-            Called when they are saved, in place of a word about it.
+            Called when they are saved, in place of a word about it. Not called if they are not.
         """
-        self._failing = False
-        self.keep_in(plane, folder)
-        write, state = self._write(plane.key)
+        task = self._task(plane, folder)
+
+        def work() -> None:
+            if then is None:  # somebody chose the folder just now
+                self._kept.check_free_for(plane.key, folder, task.picture())
+            task.write()
 
         def done(_: Any) -> None:
-            self._note_saved(plane.key, state)
+            self.keep_in(plane, folder)
+            self._note_saved(task)
             if then is None:
                 self.told.emit(f"Saved {folder}")
             else:
                 then()
 
-        self._latest.ask(write, done)
+        self._latest.ask(work, done)
+
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Layers that go meanwhile go because their picture is closed, saved."""
+        self._leaving = True
+        try:
+            yield
+        finally:
+            self._leaving = False
 
     def autosave(self) -> None:
         """Save what was painted on, or has a chosen folder, and has changed since."""
         if not self._latest.idle:
             return  # the disk is slow: the next time will do
-        work = self._due()
-        if not work:
-            return
-
-        def done(_: Any) -> None:
-            for key, _write, state in work:
-                self._note_saved(key, state)
-
-        self._latest.ask(lambda: [write() for _, write, _ in work], done)
+        tasks = self._due()
+        if tasks:
+            self._latest.ask(lambda: [(task, _tried(task)) for task in tasks], self._note_tried)
 
     def save_at_once(self) -> None:
         """The same, now, for the window closes, or a layer goes."""
-        if not self._timer.isActive():
-            return  # nobody wants it
-        for key, write, state in self._due():
-            try:
-                write()
-            except NapariCliperError as error:
-                self._fail(error)
-            else:
-                self._note_saved(key, state)
+        self._note_tried([(task, _tried(task)) for task in self._due()])
+
+    def _note_tried(self, tried: list[tuple[_Task, NapariCliperError | None]]) -> None:
+        for task, error in tried:
+            if error is None:
+                self._note_saved(task)
+            elif task.key not in self._failing:  # told once, and not every time
+                self._failing.add(task.key)
+                self.failed.emit(error)
+
+    def _note_saved(self, task: _Task) -> None:
+        self._kept.saved[task.key] = task.state
+        self._kept.orphaned.discard(task.key)
+        self._failing.discard(task.key)
 
     def _save_removed(self, event: Any) -> None:
-        if session_layers.is_kept(self._viewer.layers[event.index]):
-            self.save_at_once()
+        layer = self._viewer.layers[event.index]
+        if self._leaving or not session_layers.is_kept(layer):
+            return
+        self.save_at_once()
+        if session_layers.is_painted(layer):
+            self._kept.orphaned.add(tuple(layer.metadata[KEY]["plane"]))
 
-    def _due(self) -> list[tuple[tuple[str, ...], Callable[[], Any], Any]]:
-        """What is to be saved: plane, what does it, and what it is like now."""
+    def _due(self) -> list[_Task]:
+        """What is to be saved."""
         due = []
         refined = [m for m in masks.masks(self._viewer) if m.role == "refined"]
-        for key in {mask.plane.key: None for mask in refined}:
-            if key in self._chosen or self._is_painted(key):
-                saved = self._saved.get(key, {})
+        for plane in {mask.plane.key: mask.plane for mask in refined}.values():
+            key = plane.key
+            wanted = self._timer.isActive() and self._is_painted(key)
+            if key in self._kept.chosen or wanted:
+                saved = self._kept.saved.get(key, {})
                 # That a layer is gone is no news: nothing on disk is to be forgotten for that.
                 if any(saved.get(name) != now for name, now in self._state(key).items()):
-                    due.append((key, *self._write(key)))
+                    if key not in self._kept.folders:
+                        self._kept.folders[key] = _new_folder(plane.name)
+                    due.append(self._task(plane, self._kept.folders[key]))
         return due
 
-    def _is_painted(self, key: tuple[str, ...]) -> bool:
-        return any(
-            mask.plane.key == key and mask.painted.count() for mask in masks.masks(self._viewer)
-        )
+    def _is_painted(self, key: Key) -> bool:
+        layers = session_layers.label_layers(self._viewer, key)
+        return any(map(session_layers.is_painted, layers))
 
     def _state(self, key: tuple[str, ...]) -> dict[str, Any]:
         """Of each thing that a session holds, something that differs where it does."""
@@ -187,7 +203,7 @@ class Sessions(QObject):
             "desk": self._desk(),
             "adjustment": self._workspace.adjustment(key),
             "seen": tuple(self._workspace.places.seen.get(key, ())),
-            "folder": self._folders.get(key),
+            "folder": self._kept.folders.get(key),
         }
         for layer in session_layers.label_layers(self._viewer, key):
             mask = masks.of(layer)
@@ -197,52 +213,49 @@ class Sessions(QObject):
             )
         return state
 
-    def _write(self, key: tuple[str, ...]) -> tuple[Callable[[], Any], Any]:
-        """What saves a plane's layers as they are now, and what they are like."""
+    def _task(self, plane: Plane, folder: Path) -> _Task:
+        """What saves a plane's layers as they are now."""
+        key = plane.key
         layers = session_layers.label_layers(self._viewer, key)
-        plane = next(m.plane for m in masks.masks(self._viewer) if m.plane.key == key)
-        if key not in self._folders:
-            self._folders[key] = _new_folder(plane.name)
-        folder = self._folders[key]
-        maps = [(session_layers.notes_of(layer), session_layers.maps_of(layer)) for layer in layers]
-        size = layers[0].data.shape
-        desk, adjustment = self._desk(), self._workspace.adjustment(key)
-        source = session_picture.source_of(self._picture(plane))
-        seen = tuple(self._workspace.places.seen.get(key, ()))
-        state = self._state(key)
+        known, layer = self._kept.pictures.get(key), self._picture(plane)
+        size = layers[0].data.shape if layers else (1, 1)
+        source = session_picture.source_of(layer)
 
-        def write() -> None:
-            picture = saved_as.Picture(
+        def picture() -> saved_as.Picture:
+            if layer is None and known is not None:  # it is not there any more
+                return known
+            found = saved_as.Picture(
                 name=plane.name,
                 sha256=self._known_digest(plane),
                 size=(size[0], size[1]),
                 place=plane.place,
                 **source,
             )
-            notes = saved_as.Notes(
-                saved=datetime.now(UTC),
-                versions=session_layers.versions(),
-                picture=picture,
-                classes=desk.classes,
-                hidden=tuple(sorted(desk.hidden)),
-                model=saved_as.Model(**asdict(desk.model)),
-                adjustment=saved_as.Adjustment(**asdict(adjustment)),
-                seen=seen,
-            )
-            with self._writing:
-                save_session(folder, notes, maps)
+            self._kept.pictures[key] = found
+            return found
 
-        return write, state
+        return _Task(
+            key,
+            folder,
+            picture,
+            [(session_layers.looks_of(layer), session_layers.maps_of(layer)) for layer in layers],
+            self._desk(),
+            self._workspace.adjustment(key),
+            tuple(self._workspace.places.seen.get(key, ())),
+            self._state(key) | {"folder": folder},
+            self._kept,
+            next(self._kept.numbers),
+            _new_folder(f"{plane.name} before") if key in self._kept.orphaned else None,
+        )
 
     def _known_digest(self, plane: Plane) -> str:
         """Of a plane's pixels; they are read once for all saves."""
         known = self._digests.get(plane.key)
         if known is None or known[0] is not plane:
-            scene = self._workspace.scene(plane)
             try:
-                found = digest(plane.pixels())
+                found = plane.digest()
             except Exception:  # the file is gone: the strokes are to be saved nevertheless
-                found = scene.digest if scene is not None else ""
+                found = ""
             known = self._digests[plane.key] = plane, found
         return known[1]
 
@@ -250,16 +263,6 @@ class Sessions(QObject):
         return next(
             (layer for layer in self._viewer.layers if str(layer.unique_id) == plane.picture), None
         )
-
-    def _note_saved(self, key: tuple[str, ...], state: Any) -> None:
-        self._saved[key] = state
-        self._failing = False
-
-    def _fail(self, error: Exception) -> None:
-        """Say that saving fails, once and not every time."""
-        if not self._failing:
-            self.failed.emit(error)
-        self._failing = self._timer.isActive()
 
     # Opening
 
@@ -274,8 +277,7 @@ class Sessions(QObject):
             pixels = session_picture.read_again(wanted) if plane is None else None
             return loaded, plane, pixels
 
-        self._failing = False
-        self._latest.ask(read, lambda found: self._show(folder, *found))
+        self._reading.ask(read, lambda found: self._show(folder, *found))
 
     def _show(
         self,
@@ -289,9 +291,9 @@ class Sessions(QObject):
             wanted = loaded.session.picture
             plane, remark = session_picture.open_picture(self._viewer, wanted, pixels)
         painted = [
-            mask.layer.name
-            for mask in masks.masks(self._viewer)
-            if mask.plane.key == plane.key and mask.painted.count()
+            layer.name
+            for layer in session_layers.label_layers(self._viewer, plane.key)
+            if session_layers.is_painted(layer)
         ]
         if painted:
             self.failed.emit(
@@ -305,7 +307,7 @@ class Sessions(QObject):
         self.told.emit(remark or f"Opened {folder}")
 
     def restore(
-        self, plane: Plane, loaded: LoadedSession, folder: Path, takes_desk: bool = True
+        self, plane: Plane, loaded: LoadedSession, folder: Path, adds_classes: bool = False
     ) -> None:
         """Show on a plane what was saved in a folder, and go on saving there.
 
@@ -314,19 +316,69 @@ class Sessions(QObject):
         plane : Plane
         loaded : LoadedSession
         folder : Path
-        takes_desk : bool
-            Whether class list and model are to be the session's, too.
+        adds_classes : bool
+            Whether classes of the first dock that the session has not are added to its own; else
+            the session's list is taken as it is.
         """
         session = loaded.session
-        for mask, maps in zip(session.masks, loaded.maps, strict=True):
-            session_layers.restore(self._viewer, self._workspace, plane, mask, maps, session.hidden)
+        with self.leaving():
+            for mask, maps in zip(session.masks, loaded.maps, strict=True):
+                session_layers.restore(
+                    self._viewer, self._workspace, plane, mask, maps, session.hidden
+                )
         self._workspace.places.seen[plane.key] = list(session.seen)
         adjustment = Adjustment(**session.adjustment.model_dump())
         self._workspace.remember_adjustment(plane.key, adjustment)
         self.keep_in(plane, folder)
-        if takes_desk:
-            self.opened.emit(session)
-        self._saved[plane.key] = self._state(plane.key)
+        self._kept.pictures[plane.key] = session.picture
+        self.opened.emit(session, plane, adds_classes)
+        self._kept.saved[plane.key] = self._state(plane.key)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One state of a plane that is to be saved; may be done in a thread."""
+
+    key: Key
+    folder: Path
+    picture: Callable[[], saved_as.Picture]
+    layers: list[tuple[session_layers.Looks, MaskMaps]]
+    desk: Desk
+    adjustment: Adjustment
+    seen: tuple[tuple[int, int], ...]
+    state: dict[str, Any]
+    kept: KeptSessions
+    number: int
+    copy_to: Path | None
+
+    def write(self) -> None:
+        """Save it.
+
+        Raises
+        ------
+        NapariCliperError
+        """
+        notes = saved_as.Notes(
+            saved=datetime.now(UTC),
+            versions=session_layers.versions(),
+            picture=self.picture(),
+            classes=self.desk.classes,
+            hidden=tuple(sorted(self.desk.hidden)),
+            model=saved_as.Model(**asdict(self.desk.model)),
+            adjustment=saved_as.Adjustment(**asdict(self.adjustment)),
+            seen=self.seen,
+        )
+        layers = [(session_layers.notes_of(looks, maps), maps) for looks, maps in self.layers]
+        self.kept.write(self.number, self.folder, notes, layers, self.copy_to)
+
+
+def _tried(task: _Task) -> NapariCliperError | None:
+    """What kept a state from being saved."""
+    try:
+        task.write()
+    except NapariCliperError as error:
+        return error
+    return None
 
 
 def _new_folder(name: str) -> Path:

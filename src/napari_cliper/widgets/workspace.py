@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_cliper.models import weights
 from napari_cliper.widgets import masks, segmentation
 from napari_cliper.widgets.corrections import Corrections
+from napari_cliper.widgets.kept_sessions import KeptSessions
 from napari_cliper.widgets.mask_keys import bind_once
 from napari_cliper.widgets.preferences import Preferences
 from napari_cliper.widgets.unsure_places import UnsurePlaces
@@ -38,6 +39,7 @@ class Workspace(QObject):
     model : Model
     download : bool
         Whether weights may be fetched.
+    kept : KeptSessions
     corrections : Corrections
     places : UnsurePlaces
     """
@@ -54,6 +56,7 @@ class Workspace(QObject):
         self.download = False
         self._scenes: dict[tuple[str, ...], Scene] = {}
         self._adjustments: dict[tuple[str, ...], Adjustment] = {}
+        self.kept = KeptSessions()
         self.corrections = Corrections(viewer)
         self.places = UnsurePlaces(viewer, self, self.corrections)
         masks.Mask.history_limit = chosen.undo_limit * 1e9
