@@ -439,3 +439,52 @@ def test_instances_are_named_after_their_class() -> None:
     classes = fix_panel.instance_classes(ClassList.parse("a; b")[1], 2)
     assert classes.names == ("b 1", "b 2")
     assert classes.ids == (1, 2)
+
+
+def test_enter_waits_for_the_last_scribble(corrector: Corrector, mask: Labels) -> None:
+    corrector.press("scribble")
+    layer = corrector.viewer.layers["cat [scribbles]"]
+    scribble(corrector, layer, 60, range(60, 90), 2)
+    layer.paint((100, 100), 2)
+    drawn = layer.data != 0
+    corrector.qtbot.keyClick(corrector.canvas, Qt.Key.Key_Enter)  # before it was followed
+    corrector.settle()
+    assert "cat [scribbles]" not in corrector.names()
+    assert (mask.data[drawn] == 2).all()
+
+
+def test_a_region_is_given_back_on_its_own_mask_only(corrector: Corrector, mask: Labels) -> None:
+    put(mask, square(mask.data.shape, (40, 60, 80, 100)))
+    coarse = corrector.viewer.layers["cat [coarse]"]
+    coarse.visible = True
+    coarse.paint((60, 80), 1)
+    known = of(coarse)
+    assert known is not None
+    count = known.painted.count()
+    corrector.viewer.layers.selection.active = mask
+    corrector.click(60, 80, mask)
+    corrector.viewer.layers.selection.active = coarse
+    corrector.press("release-region")
+    assert known.painted.count() == count
+    assert "No region is chosen" in corrector.said
+
+
+def test_closing_while_scribbling_leaves_no_dead_layer(
+    corrector: Corrector, mask: Labels, qtbot: QtBot
+) -> None:
+    corrector.press("scribble")
+    corrector.viewer.window.remove_dock_widget(corrector.widget)
+    qtbot.wait(150)
+    assert "cat [scribbles]" not in corrector.names()
+
+
+def test_a_foreign_layer_that_holds_no_labels_is_told(
+    corrector: Corrector, mask: Labels, told: list[str]
+) -> None:
+    corrector.viewer.add_labels(np.full(mask.data.shape, -1), name="odd")
+    corrector.viewer.layers.selection.active = mask
+    box = corrector.part(QComboBox, "compare-with")
+    box.setCurrentIndex(box.findText("odd"))
+    corrector.press("compare")
+    assert len(told) == 1
+    assert "keep them from 0" in told[0]

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 from skimage.data import cat
 from superqt import QLabeledDoubleSlider
 
+from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.files.session import load_session
 from napari_cliper.widgets import sessions
 from napari_cliper.widgets.masks import of
@@ -32,6 +33,12 @@ def usual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "usual"
     monkeypatch.setattr(sessions, "usual_folder", lambda: folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(viewer: Viewer) -> None:
+    """Under Mesa, napari alone may crash after an Image layer went: nothing is drawn."""
+    viewer.window._qt_viewer.canvas.native.setUpdatesEnabled(False)
 
 
 def mask_of(viewer: Viewer, name: str = "katze ä") -> Any:
@@ -402,3 +409,157 @@ def test_strokes_are_saved_when_the_picture_cannot_be_read_any_more(
     dock.settle()
     (folder,) = usual.iterdir()
     assert np.array_equal(load_session(folder).maps[-1].labels, mask.data)
+
+
+def test_a_folder_of_another_picture_is_refused(
+    viewer: Viewer,
+    dock: Any,
+    photo: Path,
+    tmp_path: Path,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mask = worked_on(viewer, dock, photo)
+    data = mask.data.copy()
+    save(dock, tmp_path / "s", monkeypatch)
+    viewer.add_image(cat()[::3, ::3], name="other")
+    dock.image.setCurrentText("other")
+    dock.run()
+    save(dock, tmp_path / "s", monkeypatch)
+    assert len(told) == 1
+    assert "choose another folder" in told[0]
+    assert np.array_equal(load_session(tmp_path / "s").maps[-1].labels, data)
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_strokes_on_a_deleted_mask_are_kept_on_disk(
+    viewer: Viewer,
+    dock: Any,
+    photo: Path,
+    tmp_path: Path,
+    usual: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    chosen: bool,
+) -> None:
+    mask = worked_on(viewer, dock, photo)
+    if chosen:
+        save(dock, tmp_path / "s", monkeypatch)
+    mask.paint((60, 60), 1)
+    data = mask.data.copy()
+    viewer.layers.remove(mask)
+    del mask
+    dock.run()
+    viewer.layers["katze ä [refined]"].paint((5, 5), 1)
+    dock.widget.sessions.autosave()
+    dock.settle()
+    places = [*usual.iterdir(), *([tmp_path / "s"] if chosen else [])]
+    found = [load_session(place).maps[-1].labels for place in places]
+    assert len(found) == 2
+    assert any(np.array_equal(labels, data) for labels in found)
+
+
+def test_opening_a_session_renames_no_classes_of_other_pictures(
+    viewer: Viewer, dock: Any, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked_on(viewer, dock, photo)
+    save(dock, tmp_path / "s", monkeypatch)
+    dock.clear()
+    viewer.add_image(cat()[::3, ::3], name="other")
+    dock.widget._classes.take(None)
+    dock.run("tree\nriver")
+    other = viewer.layers["other [refined]"]
+    other.paint((20, 20), 1)
+    reopen(dock, tmp_path / "s", monkeypatch)
+    names = {entry.id: entry.name for entry in of(other).classes}
+    assert (names[1], names[2]) == ("tree", "river")
+    assert dock.image.currentText() == "katze ä"
+
+
+def test_a_run_gives_no_stroke_another_meaning(
+    viewer: Viewer, dock: Any, photo: Path, told: list[str]
+) -> None:
+    viewer.open(str(photo), plugin="napari")
+    dock.run("cat\ndog")
+    mask = mask_of(viewer)
+    mask.paint((20, 20), 2)
+    of(mask).classes = ClassList.parse("sofa\nhorse")  # as it was with another list
+    dock.run("cat\ndog\nbird")
+    assert len(told) == 1
+    assert "painted as “horse”" in told[0]
+
+
+def test_one_bad_folder_keeps_no_other_from_being_saved(
+    viewer: Viewer,
+    dock: Any,
+    photo: Path,
+    tmp_path: Path,
+    told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mask = worked_on(viewer, dock, photo)
+    save(dock, tmp_path / "s", monkeypatch)
+    (tmp_path / "s" / "session.json").write_text("{")
+    mask.paint((60, 60), 1)
+    viewer.add_image(cat()[::3, ::3], name="other")
+    dock.image.setCurrentText("other")
+    dock.run()
+    viewer.layers["other [refined]"].paint((5, 5), 1)
+    for _ in range(2):
+        dock.widget.sessions.autosave()
+        dock.settle()
+    assert len(told) == 1
+    (folder,) = (tmp_path / "usual").iterdir()
+    assert load_session(folder).session.picture.name == "other"
+
+
+def test_the_picture_is_remembered_when_it_is_gone(
+    viewer: Viewer, dock: Any, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = worked_on(viewer, dock, photo)
+    save(dock, tmp_path / "s", monkeypatch)
+    before = load_session(tmp_path / "s").session.picture
+    viewer.layers.remove(viewer.layers["katze ä"])
+    dock.qtbot.wait(100)
+    mask.paint((60, 60), 1)
+    dock.widget.sessions.autosave()
+    dock.settle()
+    loaded = load_session(tmp_path / "s")
+    assert np.array_equal(loaded.maps[-1].labels, mask.data)
+    assert loaded.session.picture == before
+
+
+def test_folders_outlive_the_dock(
+    viewer: Viewer, dock: Any, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = worked_on(viewer, dock, photo)
+    save(dock, tmp_path / "s", monkeypatch)
+    viewer.window.remove_dock_widget(dock.widget)
+    _, again = viewer.window.add_plugin_dock_widget("napari-cliper", "Segment with text")
+    mask.paint((60, 60), 1)
+    again.sessions.autosave()
+    dock.qtbot.waitUntil(lambda: again.sessions.idle, timeout=10_000)
+    assert np.array_equal(load_session(tmp_path / "s").maps[-1].labels, mask.data)
+    assert not (tmp_path / "usual").exists()
+
+
+def test_an_older_state_never_follows_a_newer_one(
+    viewer: Viewer, dock: Any, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = worked_on(viewer, dock, photo)
+    save(dock, tmp_path / "s", monkeypatch)
+    mask.paint((60, 60), 1)
+    (older,) = dock.widget.sessions._due()
+    mask.paint((80, 60), 1)
+    (newer,) = dock.widget.sessions._due()
+    newer.write()
+    older.write()  # as a thread does that was slow
+    assert np.array_equal(load_session(tmp_path / "s").maps[-1].labels, mask.data)
+
+
+def test_a_converted_mask_is_saved(
+    viewer: Viewer, dock: Any, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = worked_on(viewer, dock, photo)
+    mask.data = mask.data.astype(np.int32)
+    save(dock, tmp_path / "s", monkeypatch)
+    assert np.array_equal(load_session(tmp_path / "s").maps[-1].labels, mask.data)
