@@ -286,7 +286,7 @@ class Person(RuleBasedStateMachine):
         self.dock.qtbot.waitUntil(lambda: saving.idle)
         for layer in self.masks:
             mask = of(layer)
-            folder = saving.folder(mask.plane)
+            folder = saving._kept.folders.get(mask.plane.key)
             assert folder is not None or not mask.painted.count()
             if folder is None or mask.revision != before[layer]:
                 continue

@@ -180,8 +180,7 @@ class Sessions(QObject):
     def _due(self) -> list[_Task]:
         """What is to be saved."""
         due = []
-        refined = [m for m in masks.masks(self._viewer) if m.role == "refined"]
-        for plane in {mask.plane.key: mask.plane for mask in refined}.values():
+        for plane in {m.plane.key: m.plane for m in masks.masks(self._viewer)}.values():
             key = plane.key
             wanted = self._timer.isActive() and self._is_painted(key)
             if key in self._kept.chosen or wanted:
