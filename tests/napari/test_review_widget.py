@@ -545,3 +545,21 @@ def test_a_picture_that_has_changed_is_said(
     Image.fromarray(SMALL[::-1]).save(folder / "img1.png")
     reviewer.key(Qt.Key.Key_PageUp)
     assert "has changed" in reviewer.said
+
+
+def test_another_folder_is_opened_after_the_first(
+    reviewer: Reviewer,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[str],
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.fromarray(SMALL[::-1]).save(other / "else.png")
+    reviewer.part(QCheckBox, "segments-new").setChecked(False)
+    reviewer.open(folder, monkeypatch)
+    reviewer.open(other, monkeypatch)
+    assert reviewer.shown == "else.png"
+    assert [layer.name for layer in reviewer.viewer.layers] == ["else.png"]
+    assert told == []

@@ -14,10 +14,10 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.atomic import atomic_write
 from napari_cliper.files.indexed_png import LABELS, OVERLAY
 from napari_cliper.files.pictures import explained
+from napari_cliper.files.session import is_session
 
 RESULTS_FOLDER = "cliper-review"
 REVIEW_FILE = "review.json"
-SESSION_FILE = "session.json"
 SESSION = ".session"  # the ending of a picture's session folder
 # The usual endings of the formats that `read_picture` reads.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
@@ -62,7 +62,7 @@ class ReviewFolder:
 
     def has_session(self, entry: Entry) -> bool:
         """Whether a picture has a session already."""
-        return _has_session(self.session(entry))
+        return is_session(self.session(entry))
 
     def proposal(self, entry: Entry) -> Path | None:
         """The label map made before, as `napari-cliper segment` names it; None if there is none.
@@ -134,7 +134,7 @@ def open_review(
     review = _saved(results / REVIEW_FILE).of(names)
     new = (entry for entry in review.entries if entry.state is State.NEW)
     return folder, review.with_proposals(
-        [e.picture for e in new if folder.proposal(e) or _has_session(folder.session(e))]
+        [e.picture for e in new if folder.proposal(e) or is_session(folder.session(e))]
     )
 
 
@@ -170,7 +170,7 @@ def _pictures_in(top: Path, results: Path) -> Iterator[str]:
     for above, folders, names in os.walk(top, onerror=fail):
         here = Path(above)
         below = [name for name in folders if not name.startswith(".")]
-        folders[:] = [n for n in below if here / n != results and not _has_session(here / n)]
+        folders[:] = [n for n in below if here / n != results and not is_session(here / n)]
         prefix = "" if here == top else here.relative_to(top).as_posix() + "/"
         yield from (_text(prefix + name) for name in names if _is_picture(name))
 
@@ -220,10 +220,6 @@ def _safe(name: str) -> str:
     # 48 letters of up to four bytes, and the rest, fit into the 255 bytes of a name.
     like_it = re.sub(r"[^\w -]", "_", unicodedata.normalize("NFC", name))[:48].strip()
     return f"{like_it}~{sha256(name.encode()).hexdigest()[:10]}"
-
-
-def _has_session(folder: Path) -> bool:
-    return _is_file(folder / SESSION_FILE)
 
 
 def _is_file(path: Path) -> bool:

@@ -149,6 +149,7 @@ class ReviewDesk(QObject):
 
         def show(found: tuple[ReviewFolder, Review]) -> None:
             self.folder, self.review = found
+            self.entry = None  # it is of the folder before
             self._going = False
             self.changed.emit()
             first = next_open(None, self.entries)
@@ -209,9 +210,8 @@ class ReviewDesk(QObject):
             self._change(self.review.reopened(picture, strokes, mask is not None))
             self.told.emit(f"{picture} is open again.")
             return
-        following = next_open(picture, self.review.with_state(picture, state).ordered(
-            self.by_uncertainty
-        ))  # fmt: skip
+        decided = self.review.with_state(picture, state)
+        following = next_open(picture, decided.ordered(self.by_uncertainty))
 
         def decide() -> None:
             assert self.review is not None
@@ -327,9 +327,7 @@ class ReviewDesk(QObject):
         if self.folder is None or self.entry is None or self.proposals.running:
             return
         following = next_open(self.entry.picture, self.entries)
-        if following is None:
-            return
-        if following.picture == self.entry.picture:
+        if following is None or following.picture == self.entry.picture:
             return
         folder = self.folder
 
@@ -337,13 +335,10 @@ class ReviewDesk(QObject):
             layer = _layer(read)
             self._next = read, layer
             if read.session is None and read.proposal is None and not self._ahead.running:
-                self._ahead.start(encode_ahead(queued_picture.plane_of(layer), self._model))
+                plane = queued_picture.plane_of(layer)
+                self._ahead.start(encode_ahead(plane, self._dock().model))
 
         self._reading_ahead.ask(lambda: queued_picture.read(folder, following), keep)
-
-    @property
-    def _model(self) -> Any:
-        return self._dock().model
 
     # Proposals for all
 
@@ -419,9 +414,7 @@ class ReviewDesk(QObject):
         if self._layer is None or self.entry is None or plane.picture != str(self._layer.unique_id):
             return
         self._watch()
-        picture = self.entry.picture
-
-        folder = self.folder
+        picture, folder = self.entry.picture, self.folder
 
         def note(value: float) -> None:
             if self.review is not None and self.folder is folder:
