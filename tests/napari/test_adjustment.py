@@ -259,3 +259,15 @@ def test_layers_may_go_while_a_slider_is_dragged(
     assert [layer.name for layer in viewer.layers] == ["photo", "photo [coarse]"]
     dock.run()
     assert of(refined(viewer)) is not None
+
+
+def test_moved_sliders_stay_for_a_picture_that_nothing_was_found_on(
+    viewer: Viewer, dock: Any
+) -> None:
+    viewer.add_image(cat()[::2, ::2], name="first")
+    dock.part(QLabeledDoubleSlider, "background").setValue(0.7)
+    dock.settle()
+    viewer.add_image(cat()[::3, ::3], name="second")
+    dock.image.setCurrentText("second")
+    dock.settle()
+    assert dock.part(QLabeledDoubleSlider, "background").value() == 0.7

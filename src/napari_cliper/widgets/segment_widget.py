@@ -243,8 +243,9 @@ class SegmentWidget(QWidget):
     def _turn_to_plane(self, event: Any = None) -> None:
         plane = self._picture.plane_or_none()
         self._masks.turn_to(plane)
-        if plane is not None and not self._adjustment.sliding:
-            self._adjustment.show_adjustment(self._workspace.adjustment(plane.key))
+        known = self._workspace.adjustment(plane.key) if plane is not None else None
+        if known is not None and not self._adjustment.sliding:
+            self._adjustment.show_adjustment(known)
 
     # The classes
 

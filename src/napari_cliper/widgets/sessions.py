@@ -239,7 +239,7 @@ class Sessions(QObject):
             picture,
             [(session_layers.looks_of(layer), session_layers.maps_of(layer)) for layer in layers],
             self._desk(),
-            self._workspace.adjustment(key),
+            self._workspace.adjustment(key) or Adjustment(),
             tuple(self._workspace.places.seen.get(key, ())),
             self._state(key) | {"folder": folder},
             self._kept,

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from napari_cliper.widgets.segmentation import Adjustment, Model, Scene
 
 
-USUAL = segmentation.Adjustment()
 SCENES = 50  # planes of which what was found is kept: a few megabytes each
 
 
@@ -73,10 +72,10 @@ class Workspace(QObject):
         """What was last found on this plane."""
         return self._scenes.get(plane.key)
 
-    def adjustment(self, key: tuple[str, ...]) -> Adjustment:
-        """With which a plane is shown, or was when its session was saved."""
+    def adjustment(self, key: tuple[str, ...]) -> Adjustment | None:
+        """With which a plane is shown, or was when its session was saved; None for neither."""
         scene = self._scenes.get(key)
-        return scene.adjustment if scene is not None else self._adjustments.get(key, USUAL)
+        return scene.adjustment if scene is not None else self._adjustments.get(key)
 
     def remember_adjustment(self, key: tuple[str, ...], adjustment: Adjustment) -> None:
         """Let a plane that nothing was found on yet be shown with this."""
