@@ -604,6 +604,33 @@ def test_an_earlier_step_undone_takes_back_what_was_touched_of_it(person):
     assert person.mask == NOWHERE
 
 
+def test_redo_brings_back_what_was_touched_after_the_step(person):
+    person.update(everywhere(3))
+    person.touch({1, 5})
+    person.map.undo()
+    person.look()
+    assert person.mask == NOWHERE
+    person.map.redo()
+    person.look()
+    assert person.mask == {1, 5}
+
+
+def test_both_undone_between_two_looks_and_what_was_touched_comes_back(person):
+    person.update(everywhere(3))
+    person.touch({1})
+    person.update(everywhere(4))
+    person.touch({2})
+    person.map.undo()
+    person.map.undo()
+    person.look()
+    person.map.redo()
+    person.look()
+    assert person.mask == {1}
+    person.map.redo()
+    person.look()
+    assert person.mask == {1, 2}
+
+
 def test_touched_pixels_can_be_released(person):
     person.touch({5, 6})
     person.reset({6}, everywhere(3))

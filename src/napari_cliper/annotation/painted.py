@@ -7,7 +7,7 @@ explanations fit, what any of them leaves painted stays so; what has none is tak
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -277,10 +277,14 @@ class Painted:
         if len(fitting) != 1:
             return False
         (source,) = fitting
-        step = source.pop()
-        back = source is self._done
-        self.mask.reshape(-1)[step.indices] = step.mask_before if back else step.mask_after
-        (self._undone if back else self._done).append(step)
+        mask = self.mask.reshape(-1)
+        if source is self._done:
+            step = self._taken_back(mask)
+            mask[step.indices] = step.mask_before
+        else:
+            step = source.pop()
+            mask[step.indices] = step.mask_after
+            self._done.append(step)
         self._settle()
         different[:] = False
         return True
@@ -302,14 +306,30 @@ class Painted:
                 # Of equals the latest, for the steps after it are forgotten with the next stroke.
                 if left < fewest or way * past > place:
                     fewest, count, source, place = left, past, steps, way * past
+        mask = self.mask.reshape(-1).copy()
         self.mask[:] = painted.reshape(self.mask.shape)
         for _ in range(count):
-            step = source.pop()
+            if source is self._done:
+                step = self._taken_back(mask)
+                mask[step.indices] = step.mask_before
+            else:
+                step = source.pop()
+                if source is self._undone:
+                    self._done.append(step)
             different[step.indices] = False
             if source is not self._untold:
-                (self._done if source is self._undone else self._undone).append(step)
                 self._settle()
         return count > 0
+
+    def _taken_back(self, mask: Mask) -> _Step:
+        """Undo the latest step as far as history is concerned; the step, which redo brings back.
+
+        With it comes back what was touched after it, by the flat mask of this moment.
+        """
+        step = self._done.pop()
+        step = replace(step, mask_after=mask[step.indices])
+        self._undone.append(step)
+        return step
 
     def _fits(
         self, source: deque[_Step], data: LabelMap, different: Mask
