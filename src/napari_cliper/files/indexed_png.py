@@ -162,6 +162,27 @@ def load_labels(path: str | Path) -> tuple[NDArray[np.uint16], ClassList | None]
         raise NapariCliperError(f"In “{source}”: {error}") from error
 
 
+def holds_classes(path: Path) -> bool:
+    """Whether a file surely is a label picture: one with classes inside, or that fit from beside.
+
+    Never raises.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(8) != b"\x89PNG\r\n\x1a\n":
+                return False
+        with Image.open(path, formats=["PNG"]) as picture:
+            if KEY in picture.info:
+                return True
+            beside = path.with_name(CLASSES_FILE)
+            if picture.mode not in ("P", "L", "I;16") or not beside.is_file():
+                return False
+        labels, classes = load_labels(path)
+    except (OSError, ValueError, SyntaxError, MemoryError, NapariCliperError):
+        return False
+    return classes is not None and {*present_ids(labels)} <= {*classes.ids, 255}
+
+
 def as_labels(labels: ArrayLike, classes: ClassList | None) -> NDArray[np.uint16]:
     """The same labels as uint16, once they have been checked.
 

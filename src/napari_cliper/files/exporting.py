@@ -1,0 +1,248 @@
+"""Masks written in any format: all the files of an export, or none.
+
+A format writes into a folder of its own, hidden in the one that was asked for. Only when that went
+well, and nothing is in the way, its files are moved to their places. A folder that is one thing,
+such as OME-Zarr's, is moved as one.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from napari_cliper.annotation.annotation import Annotation, merged_classes
+from napari_cliper.annotation.class_list import ClassList
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.formats.format import Format, Options
+from napari_cliper.files.indexed_png import CLASSES_FILE
+from napari_cliper.files.names import plain
+
+ONE_THING = ".zarr"  # a folder that ends so is one thing
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One file, or folder that is one thing, of an export.
+
+    Attributes
+    ----------
+    place : str
+        Below the folder of the export, with ``/``.
+    nbytes : int
+    taken : bool
+        Whether something else is there already.
+    """
+
+    place: str
+    nbytes: int
+    taken: bool
+
+
+def export(
+    annotations: Iterable[Annotation],
+    format_: Format,
+    folder: str | Path,
+    options: Options = Options(),
+    overwrite: bool | Collection[str] = False,
+) -> list[Path]:
+    """Write annotations in a format, and `classes.json` beside them.
+
+    Parameters
+    ----------
+    annotations : iterable of Annotation
+        Asked for one by one: not all need to fit into memory.
+    format_ : Format
+    folder : str or Path
+        Where the files go, made if it is missing.
+    options : Options
+    overwrite : bool or collection of str
+        Whether files that are there may be replaced, or which: paths below the folder, with ``/``.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    NapariCliperError
+        The format cannot hold an annotation, two have the same name, a file is in the way, or the
+        folder cannot be written. Nothing has changed then; only if the disk fails while the last
+        step moves several files, some may have been replaced already, each of them whole.
+    """
+    folder = Path(folder)
+    with _written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=".", suffix=".part", dir=folder, ignore_cleanup_errors=True
+        ) as hidden:
+            new, old = Path(hidden, "new"), Path(hidden, "old")
+            new.mkdir()
+            old.mkdir()
+            _write(annotations, format_, new, options)
+            places = list(_places(new))
+            if overwrite is not True:
+                allowed = set(overwrite or ())
+                _check_free(folder, new, [place for place in places if place not in allowed])
+            for place in places:
+                _move(new / place, folder / place, old)
+    return [folder / place for place in places]
+
+
+def preview(
+    annotations: Iterable[Annotation],
+    format_: Format,
+    folder: str | Path,
+    options: Options = Options(),
+) -> list[Planned]:
+    """What `export` would write; it is written elsewhere for a moment, and nothing is changed.
+
+    Raises
+    ------
+    NapariCliperError
+        As by `export`, but not for files that are in the way.
+    """
+    folder = Path(folder)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as hidden:
+        new = Path(hidden)
+        with _written(new):
+            _write(annotations, format_, new, options)
+            return [
+                Planned(place, _size(new / place), _is_taken(folder / place, new / place))
+                for place in _places(new)
+            ]
+
+
+def _write(
+    annotations: Iterable[Annotation], format_: Format, folder: Path, options: Options
+) -> None:
+    """Have a format write, and the class list with it."""
+    lists: dict[ClassList, None] = {}
+    format_.write(_checked(annotations, format_, options, lists), folder, options)
+    text = merged_classes(lists).to_json()
+    (folder / CLASSES_FILE).write_bytes(text.encode())
+
+
+def _checked(
+    annotations: Iterable[Annotation],
+    format_: Format,
+    options: Options,
+    lists: dict[ClassList, None],
+) -> Iterator[Annotation]:
+    """The same, as far as a format can hold them; their class lists are noted."""
+    names: dict[str, str] = {}
+    for annotation in annotations:
+        name = annotation.name
+        if plain(name) != name:
+            raise NapariCliperError(
+                f"“{name}” is no name for a file: take another, for example “{plain(name)}”."
+            )
+        if name.casefold() in names:
+            raise NapariCliperError(
+                f"“{names[name.casefold()]}” and “{name}” would be written to the same files: "
+                "let the file name pattern tell them apart."
+            )
+        names[name.casefold()] = name
+        if options.void is not None and format_.void_label:
+            annotation = annotation.with_void(options.void)
+        _check_fits(annotation, format_)
+        lists.setdefault(annotation.classes)
+        yield annotation
+
+
+def _check_fits(annotation: Annotation, format_: Format) -> None:
+    labels = annotation.labels
+    if labels.ndim != 2 and not format_.stacks:
+        raise NapariCliperError(
+            f"“{annotation.name}” has {labels.ndim} axes, and {format_.title} holds 2: "
+            "export one plane, or take OME-TIFF or OME-Zarr."
+        )
+    highest = max(int(labels.max()), *annotation.classes.ids)
+    if highest > format_.max_label:
+        raise NapariCliperError(
+            f"“{annotation.name}” has the label {highest}, and {format_.title} holds labels up to "
+            f"{format_.max_label}: take another format, or give its class another label."
+        )
+
+
+def _places(folder: Path, below: PurePosixPath = PurePosixPath()) -> Iterator[str]:
+    """What there is in a folder, with ``/``: files, and folders that are one thing."""
+    for path in sorted((folder / below).iterdir()):
+        place = below / path.name
+        if path.is_dir() and path.suffix != ONE_THING:
+            yield from _places(folder, place)
+        else:
+            yield str(place)
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size
+
+
+def _check_free(folder: Path, new: Path, places: Iterable[str]) -> None:
+    taken = [place for place in places if _is_taken(folder / place, new / place)]
+    if not taken:
+        return
+    first = folder / taken[0]
+    if taken[0] == CLASSES_FILE:
+        raise NapariCliperError(
+            f"“{first}” holds other classes: choose another folder, or allow overwriting."
+        )
+    more = f", and {len(taken) - 1} more do" if len(taken) > 1 else ""
+    raise NapariCliperError(
+        f"“{first}” exists already{more}: choose another name or folder, or allow overwriting."
+    )
+
+
+def _is_taken(target: Path, new: Path) -> bool:
+    """Whether something is there that is not the same."""
+    if not os.path.lexists(target):
+        return False
+    try:
+        return not target.is_file() or target.read_bytes() != new.read_bytes()
+    except OSError:
+        return True
+
+
+def _move(new: Path, target: Path, old: Path) -> None:
+    """Put something in its place in one step; a folder that was there goes first."""
+    # Through symbolic links, as open() writes: the link stays and what it points to is replaced.
+    target = Path(os.path.realpath(target))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if new.is_file():
+        _sync(new)
+        new.replace(target)
+        return
+    kept = Path(tempfile.mkdtemp(dir=old)) / target.name
+    if os.path.lexists(target):
+        target.rename(kept)
+    try:
+        new.rename(target)
+    except OSError:
+        with suppress(OSError):
+            kept.rename(target)
+        raise
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    """Turn a failing disk into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise NapariCliperError(
+            f"“{folder}” cannot be written ({error.strerror or error}): "
+            "choose another folder, or make room and check its permissions."
+        ) from error
+    except shutil.Error as error:
+        raise NapariCliperError(f"“{folder}” cannot be written ({error}).") from error

@@ -1,0 +1,29 @@
+"""File names that every system takes, made of any text."""
+
+import re
+import unicodedata
+
+LONGEST = 80  # letters: with four bytes each and an ending they fit into the 255 bytes of a name
+_TAKEN_BY_WINDOWS = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+_REFUSED = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
+
+
+def plain(text: str) -> str:
+    """A name like a text, that stays in its folder and that no system refuses.
+
+    What cannot be in a name becomes "_"; different texts may get the same name.
+
+    Examples
+    --------
+    >>> plain("../cat: a “very” good one?"), plain("CON"), plain("")
+    ('_cat_ a “very” good one_', '_CON', '_')
+    """
+    text = unicodedata.normalize("NFC", text)
+    text = "".join(letter if _is_shown(letter) else "_" for letter in text)
+    text = _REFUSED.sub("_", text)[:LONGEST].strip(" .")
+    return f"_{text}" if not text or _TAKEN_BY_WINDOWS.fullmatch(text) else text
+
+
+def _is_shown(letter: str) -> bool:
+    """Whether a letter can be in a name: no control, no mark of direction, no half of a pair."""
+    return unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")

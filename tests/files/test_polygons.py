@@ -1,0 +1,48 @@
+"""Masks become polygons and come back without a pixel's difference."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from napari_cliper.files.polygons import filled, joined, polygons_of
+
+MASKS = st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(lambda size: arrays(bool, size))
+
+
+@given(MASKS)
+def test_there_and_back(mask):
+    assert np.array_equal(filled(polygons_of(mask), mask.shape), mask)
+
+
+@given(MASKS.filter(np.any))
+def test_there_and_back_as_one_polygon(mask):
+    assert np.array_equal(filled([joined(polygons_of(mask))], mask.shape), mask)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_large_blobs_with_holes(seed):
+    random = np.random.default_rng(seed)
+    coarse = random.random((40, 60)) < 0.6
+    mask = coarse.repeat(11, axis=0).repeat(7, axis=1)
+    assert np.array_equal(filled(polygons_of(mask), mask.shape), mask)
+
+
+def test_a_square_has_four_corners():
+    mask = np.zeros((6, 8), bool)
+    mask[1:4, 2:7] = True
+    (polygon,) = polygons_of(mask)
+    assert sorted(map(tuple, polygon.tolist())) == [(2, 1), (2, 4), (7, 1), (7, 4)]
+
+
+def test_parts_that_touch_at_a_corner_are_two():
+    assert len(polygons_of(np.eye(2, dtype=bool))) == 2
+
+
+def test_nothing_has_no_polygon():
+    assert polygons_of(np.zeros((3, 3), bool)) == []
+
+
+def test_too_few_corners_cover_nothing():
+    assert not filled([[1, 1, 5, 5]], (8, 8)).any()
