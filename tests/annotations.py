@@ -9,7 +9,8 @@ from napari_cliper.annotation.class_list import ClassList
 
 HARD_NAMES = [
     "a/b", 'quoted "name"', "it's", "back\\slash", "😀", "كلب", "<tag> & co", "a: b", "- x", "null",
-    "%s", "..", "C:", "  spaced  out ", "line\nbreak", "tab\tstop", "🏳️‍🌈", "naïve", "[0, 1]", "{}", "a,b",
+    "%s", "..", "C:", "  spaced  out ", "line\nbreak", "tab\tstop",
+    "🏳️‍🌈", "naïve", "[0, 1]", "{}", "a,b",
 ]  # fmt: skip
 NAMES = st.one_of(st.sampled_from(HARD_NAMES), st.text(min_size=1, max_size=12))
 COLORS = st.tuples(*[st.integers(0, 255)] * 3)

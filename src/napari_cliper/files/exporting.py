@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from napari_cliper.annotation.annotation import Annotation, merged_classes
 from napari_cliper.annotation.class_list import ClassList
@@ -168,14 +168,13 @@ def _check_fits(annotation: Annotation, format_: Format) -> None:
         )
 
 
-def _places(folder: Path, below: PurePosixPath = PurePosixPath()) -> Iterator[str]:
+def _places(folder: Path, below: str = "") -> Iterator[str]:
     """What there is in a folder, with ``/``: files, and folders that are one thing."""
     for path in sorted((folder / below).iterdir()):
-        place = below / path.name
         if path.is_dir() and path.suffix != ONE_THING:
-            yield from _places(folder, place)
+            yield from _places(folder, f"{below}{path.name}/")
         else:
-            yield str(place)
+            yield below + path.name
 
 
 def _size(path: Path) -> int:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 from skimage.measure import label as connected
+from skimage.measure import regionprops
 
 from napari_cliper.annotation.annotation import Annotation, same_name
 from napari_cliper.annotation.class_list import ClassEntry
@@ -59,15 +59,13 @@ def objects_of(annotation: Annotation, options: Options = Options()) -> Iterator
     numbers = _numbered(annotation)
     order = {entry.id: (rank, entry) for rank, entry in enumerate(annotation.classes)}
     found = []
-    for number, box in enumerate(find_objects(numbers), 1):
-        if box is None:
-            continue
-        mask = numbers[box] == number
+    for region in regionprops(numbers):
+        box, mask = region.slice, region.image
         id_ = int(annotation.labels[box][mask][0])
         if id_ in order and not is_void(order[id_][1], options):
             rank, entry = order[id_]
             thing = Object(entry, box[0].start, box[1].start, mask, (height, width))
-            found.append((rank, number, thing))
+            found.append((rank, region.label, thing))
     yield from (thing for _, _, thing in sorted(found, key=lambda item: item[:2]))
 
 
@@ -122,4 +120,4 @@ def _numbered(annotation: Annotation) -> NDArray[np.int32]:
     values, numbers = np.unique(keys, return_inverse=True)
     # Where everything is labelled, 0 is not among the values.
     first = 0 if values[0] == 0 else 1
-    return (numbers.reshape(labels.shape) + first).astype(np.int32)
+    return np.asarray(numbers.reshape(labels.shape) + first, np.int32)

@@ -35,7 +35,7 @@ def polygons_of(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
         top, left = int(rows.min()), int(columns.min())
         cropped = np.zeros((int(rows.max()) - top + 1, int(columns.max()) - left + 1), bool)
         cropped[rows - top, columns - left] = True
-        found.append(joined(_rings(cropped)) + (left, top))
+        found.append(joined(_rings(cropped)) + np.array([left, top]))
     return found
 
 
