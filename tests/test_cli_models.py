@@ -190,8 +190,13 @@ def test_interrupted_by_the_keyboard(run: Run, preset: str, fake: FakeHub) -> No
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # What a shell starts in the background ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt, daemon=True).start()
-    stopped = run("download", preset, "--yes")
+    try:
+        stopped = run("download", preset, "--yes")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert stopped.status == 130
     assert "what has been fetched is kept, and the next try goes on from there." in stopped.err
     assert not [it for it in threading.enumerate() if it.name == "napari-cliper download"]
