@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import typer
 
 from napari_cliper.cli.classify import classify
+from napari_cliper.cli.convert import convert
+from napari_cliper.cli.formats import formats
 from napari_cliper.cli.gui import gui
 from napari_cliper.cli.models import models_app
 from napari_cliper.cli.segment import segment
@@ -18,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Segment pictures by the words you type.",
 )
-for command in (segment, classify, gui):
+for command in (segment, classify, convert, formats, gui):
     app.command()(command)
 app.add_typer(models_app, name="models")
 

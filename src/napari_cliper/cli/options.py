@@ -56,6 +56,8 @@ Download = Annotated[
     ),
 ]
 
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
+
 
 @dataclass(frozen=True)
 class Model:

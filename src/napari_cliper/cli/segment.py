@@ -28,7 +28,6 @@ Present = Annotated[
     ),
 ]
 Output = Annotated[Path, typer.Option(help="Folder to write to.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
 
 
 def segment(
@@ -37,7 +36,7 @@ def segment(
     present: Present = None,
     preset: options.PresetName = "auto",
     output: Output = Path("napari-cliper-output"),
-    overwrite: Overwrite = False,
+    overwrite: options.Overwrite = False,
     method: options.Method = CLIPER,
     encoder: options.Encoder = None,
     compensation: options.Compensation = None,

@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from napari_cliper.annotation.annotation import Annotation
+from napari_cliper.annotation.class_edits import without_strays
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.formats import Format, formats
+from napari_cliper.files.names import plain
 from napari_cliper.files.pictures import explained
+from napari_cliper.files.session import is_session, load_session
 
 
 def recognized(path: str | Path) -> Format | None:
@@ -52,3 +57,57 @@ def read_annotations(
         yield annotation
     if not found:
         raise NapariCliperError(f"“{path}” holds no masks: choose another file.")
+
+
+def session_annotations(path: str | Path) -> Iterator[Annotation]:
+    """The label layers of a session folder, named after its picture and what they show.
+
+    Raises
+    ------
+    NapariCliperError
+        It cannot be read.
+    """
+    loaded = load_session(path)
+    picture = loaded.session.picture
+    file = Path(picture.path) if picture.path and not picture.place else None
+    for mask, maps in zip(loaded.session.masks, loaded.maps, strict=True):
+        yield Annotation(
+            plain(f"{picture.name}_{mask.role}"),
+            maps.labels.astype(np.uint16),
+            without_strays(mask.classes),
+            picture=file,
+        )
+
+
+def within(path: str | Path, format_: Format | None = None) -> list[Path]:
+    """What there is to read at a path: itself, or in a folder all that is recognized, by name.
+
+    Parameters
+    ----------
+    path : str or Path
+    format_ : Format, optional
+        Only of this one.
+
+    Raises
+    ------
+    NapariCliperError
+        There is no such path, or the folder holds nothing that is known.
+    """
+    path = Path(path)
+    with explained(path):
+        path.lstat()
+        if not path.is_dir() or _is_known(path, format_):
+            return [path]
+        found = [one for one in sorted(path.iterdir()) if _is_known(one, format_)]
+    if not found:
+        raise NapariCliperError(
+            f"The folder “{path}” holds no masks of a known format: give the files, and say with "
+            "--from which format they are."
+        )
+    return found
+
+
+def _is_known(path: Path, format_: Format | None) -> bool:
+    if format_ is not None:
+        return format_.recognizes(path)
+    return is_session(path) or recognized(path) is not None

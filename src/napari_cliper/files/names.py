@@ -3,8 +3,11 @@
 import re
 import unicodedata
 
+from napari_cliper.errors import NapariCliperError
+
 LONGEST = 80  # letters: with four bytes each and an ending they fit into the 255 bytes of a name
 _TAKEN_BY_WINDOWS = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+_FIELD = re.compile(r"\{name\}|\{picture\}")
 _REFUSED = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
 
 
@@ -27,3 +30,28 @@ def plain(text: str) -> str:
 def _is_shown(letter: str) -> bool:
     """Whether a letter can be in a name: no control, no mark of direction, no half of a pair."""
     return unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def by_pattern(pattern: str, name: str, picture: str) -> str:
+    """A name after a pattern.
+
+    Parameters
+    ----------
+    pattern : str
+        ``{name}`` stands for what it is called, ``{picture}`` for its picture.
+    name, picture : str
+
+    Raises
+    ------
+    NapariCliperError
+        Something else is in braces.
+    """
+    fields = {"{name}": name, "{picture}": picture}
+    made = _FIELD.sub(lambda found: fields[found[0]], pattern)
+    left = _FIELD.sub("", pattern)
+    if "{" in left or "}" in left or not pattern.strip():
+        raise NapariCliperError(
+            f"“{pattern}” is no pattern for file names: use {{name}} and {{picture}}, for example "
+            "{picture}_labels."
+        )
+    return made

@@ -177,7 +177,7 @@ class FixPanel(QWidget):
             count = int(numbers.max())
             classes = instance_classes(entry, count)
             item = ResultLayer(f"{INSTANCES}{entry.name}", numbers, dress(classes))
-            add_instances(self._viewer, plane, item)
+            add_instances(self._viewer, plane, item, entry)
             self.told.emit(f"{count} instances of {entry.name}, in a layer of their own.")
 
         self._latest.ask(lambda: instances(data, entry.id, method, distance), show)

@@ -12,15 +12,13 @@ from napari.layers import Image, Layer
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
+from napari_cliper.files.layer_data import KEY as KEY
 from napari_cliper.widgets.planes import Plane, stretched
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_cliper.annotation.class_list import ClassList
-
-KEY = "napari-cliper"
-"""Under this name our notes lie in a layer's metadata."""
 
 
 @dataclass(frozen=True)

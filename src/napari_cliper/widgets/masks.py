@@ -14,6 +14,7 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from napari_cliper.annotation.painted import Painted
+from napari_cliper.files.layer_data import CLASSES
 from napari_cliper.widgets.history import Sizes, changes
 from napari_cliper.widgets.layers import (
     KEY,
@@ -42,8 +43,6 @@ class Mask:
     ----------
     plane : Plane
         What it is a mask of, as it was last segmented.
-    classes : ClassList
-        What its labels mean.
     painted : Painted
         Which of its pixels a person painted.
     proposal : (H, W) unsigned int
@@ -84,6 +83,16 @@ class Mask:
         if layer is None:
             raise RuntimeError("the layer is gone")
         return layer
+
+    @property
+    def classes(self) -> ClassList:
+        """What its labels mean; noted in the layer, where napari's own saving finds it."""
+        return self._classes
+
+    @classes.setter
+    def classes(self, classes: ClassList) -> None:
+        self._classes = classes
+        self.layer.metadata[KEY][CLASSES] = classes.to_json()
 
     @property
     def gone(self) -> bool:

@@ -1,22 +1,19 @@
-"""Buttons that save: a mask as a file, everything as a session; and the way back."""
+"""Buttons that save: labels as files, everything as a session; and the way back."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.files.indexed_png import LABELS, save_labels
-from napari_cliper.widgets import session_layers
+from napari_cliper.widgets.export_dialog import ExportDialog
 from napari_cliper.widgets.parts import beside, part
 from napari_cliper.widgets.sessions import usual_folder
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
     from napari.viewer import Viewer
 
     from napari_cliper.widgets.mask_view import MaskView
@@ -43,9 +40,9 @@ class SavingPanel(QWidget):
         self._viewer, self._picture = viewer, picture
         self._masks, self._sessions = masks, sessions
         self._export = part(
-            QPushButton("Export mask…"),
+            QPushButton("Export…"),
             "export",
-            "Save the active mask, else the refined one, as an indexed PNG with its classes",
+            "Write masks or instances in the format of another tool, with their classes",
         )
         self._save = part(
             QPushButton("Save session…"),
@@ -75,25 +72,13 @@ class SavingPanel(QWidget):
         return mask
 
     def _export_mask(self) -> None:
-        layer = self._viewer.layers.selection.active
-        if not session_layers.is_kept(layer):
-            mask = self._mask()
-            if mask is None:
-                return
-            layer = mask.layer
-        path, _ = QFileDialog.getSaveFileName(
-            self, f"Export {layer.name}", _file_name(layer), "Indexed PNG (*.png)"
-        )
-        if not path:
+        mask = self._mask()
+        if mask is None:
             return
-        try:
-            looks, maps = session_layers.looks_of(layer), session_layers.maps_of(layer)
-            classes = session_layers.notes_of(looks, maps).classes
-            save_labels(path, maps.labels, classes, overwrite=True)  # the dialog has asked
-        except NapariCliperError as error:
-            self.failed.emit(error)
-        else:
-            self.told.emit(f"Saved {path}")
+        dialog = ExportDialog(self._viewer, mask.plane, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.written.connect(self.told)
+        dialog.show()
 
     def _save_session(self) -> None:
         mask = self._mask()
@@ -108,9 +93,3 @@ class SavingPanel(QWidget):
         folder = QFileDialog.getExistingDirectory(self, "Open a session's folder", start)
         if folder:
             self._sessions.open(Path(folder))
-
-
-def _file_name(layer: Labels) -> str:
-    """A name to propose for a layer's file."""
-    name = layer.name.removesuffix(" [refined]")
-    return re.sub(r"[^\w.-]+", "_", name).strip("_.") + LABELS

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 
+from napari_cliper.annotation.annotation import same_name
 from napari_cliper.annotation.class_edits import with_strays, without_strays
-from napari_cliper.annotation.class_list import ClassList
+from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.annotation.session import Mask as SavedMask
 from napari_cliper.annotation.session import MaskNotes
+from napari_cliper.files.layer_data import OBJECTS
 from napari_cliper.files.session import MaskMaps
 from napari_cliper.widgets import masks
 from napari_cliper.widgets.layers import KEY, ResultLayer, add, dress, find, is_ours
@@ -53,12 +55,22 @@ def is_painted(layer: Labels) -> bool:
     return bool(zlib.crc32(layer.data) != layer.metadata[KEY].get("made"))
 
 
-def add_instances(viewer: Viewer, plane: Plane, item: ResultLayer) -> Labels:
-    """Add a layer of instances, and note what it is like untouched."""
+def add_instances(viewer: Viewer, plane: Plane, item: ResultLayer, entry: ClassEntry) -> Labels:
+    """Add a layer of a class's instances, and note what it is like untouched."""
     layer = add(viewer, plane, item, Labels)
     assert isinstance(layer, Labels)
     layer.metadata[KEY]["made"] = zlib.crc32(layer.data)
+    layer.metadata[KEY][OBJECTS] = entry.model_dump_json()
     return layer
+
+
+def _entry(viewer: Viewer, plane: Plane, name: str) -> ClassEntry:
+    """The class of this name in a mask of the plane; one of its own if there is none."""
+    known = find(viewer, plane, "refined") or find(viewer, plane, "coarse")
+    mask = masks.of(known)
+    entries = mask.classes if mask is not None else ()
+    found = (entry for entry in entries if same_name(entry.name, name))
+    return next(found, ClassEntry(id=1, name=name))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +139,8 @@ def restore(
         viewer.layers.remove(before)
     if saved.role.startswith(INSTANCES):
         item = ResultLayer(saved.role, maps.labels, dress(saved.classes))
-        layer = add_instances(viewer, plane, item)
+        entry = _entry(viewer, plane, saved.role.removeprefix(INSTANCES))
+        layer = add_instances(viewer, plane, item, entry)
     else:
         mask = workspace.show_mask(viewer, plane, item, classes)
         shape = maps.labels.shape

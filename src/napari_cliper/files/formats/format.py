@@ -1,7 +1,7 @@
 """What a format is: how to write it, how to know it, how to read it."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeAlias
 
@@ -47,6 +47,13 @@ class Keeps:
     instances: bool = False
     empty: bool = True
     note: str = ""
+
+    @property
+    def kept(self) -> list[str]:
+        """What of pixels, names, colours, ids, objects and empty pictures comes back."""
+        words = {"instances": "objects", "empty": "empty pictures"}
+        names = [field.name for field in fields(self) if getattr(self, field.name) is True]
+        return [words.get(name, name) for name in names]
 
 
 Write: TypeAlias = Callable[[Iterable[Annotation], Path, Options], None]
