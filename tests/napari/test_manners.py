@@ -136,29 +136,3 @@ def test_both_themes_can_be_read(viewer: Viewer, dock: Any, theme: str) -> None:
         shot = control.grab().toImage()
         back = shot.pixelColor(shot.width() // 2, shot.height() - 4).lightness()
         assert abs(front - back) > 60, control.objectName()
-
-
-def test_the_mask_can_be_exported(
-    viewer: Viewer, dock: Any, tmp_path: Any, told: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import numpy as np
-    from qtpy.QtWidgets import QFileDialog
-
-    from napari_cliper import load_labels
-
-    path = tmp_path / "mask.png"
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
-    button = dock.part(QAbstractButton, "export")
-    dock.click(button)
-    assert "press Segment" in told[-1]
-    viewer.add_image(cat()[::2, ::2], name="photo")
-    dock.run("cat\nsofa")
-    mask = viewer.layers["photo [refined]"]
-    mask.brush_size = 20
-    mask.paint((50, 50), 2)
-    dock.click(button)
-    labels, classes = load_labels(path)
-    assert np.array_equal(labels, mask.data)
-    assert classes is not None
-    assert classes.names == ("cat", "sofa")
-    assert len(told) == 1

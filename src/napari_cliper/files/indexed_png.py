@@ -83,13 +83,15 @@ def save_labels(
         png.write(encoded)
 
 
-def encode_labels(labels: ArrayLike, classes: ClassList | None) -> bytes:
+def encode_labels(labels: ArrayLike, classes: ClassList | None, grey: bool = False) -> bytes:
     """The PNG file that `save_labels` writes.
 
     Parameters
     ----------
     labels : (H, W) array of integers
     classes : ClassList or None
+    grey : bool
+        Without a palette also up to 255: 8-bit grey.
 
     Raises
     ------
@@ -101,7 +103,7 @@ def encode_labels(labels: ArrayLike, classes: ClassList | None) -> bytes:
     if classes is not None:
         text.add_itxt(KEY, classes.model_dump_json())
     file = io.BytesIO()
-    _indexed(values, classes).save(file, "PNG", pnginfo=text)
+    _indexed(values, classes, grey).save(file, "PNG", pnginfo=text)
     return file.getvalue()
 
 
@@ -162,9 +164,17 @@ def load_labels(path: str | Path) -> tuple[NDArray[np.uint16], ClassList | None]
         raise NapariCliperError(f"In “{source}”: {error}") from error
 
 
-def holds_classes(path: Path) -> bool:
+def holds_classes(path: Path, grey: bool) -> bool:
     """Whether a file surely is a label picture: one with classes inside, or that fit from beside.
 
+    Parameters
+    ----------
+    path : Path
+    grey : bool
+        Whether it is to be an 8-bit grey one; else one with a palette, or with 16 bits.
+
+    Notes
+    -----
     Never raises.
     """
     try:
@@ -172,13 +182,16 @@ def holds_classes(path: Path) -> bool:
             if file.read(8) != b"\x89PNG\r\n\x1a\n":
                 return False
         with Image.open(path, formats=["PNG"]) as picture:
+            if picture.mode not in (("1", "L") if grey else ("P", "I;16")):
+                return False
             if KEY in picture.info:
                 return True
-            beside = path.with_name(CLASSES_FILE)
-            if picture.mode not in ("P", "L", "I;16") or not beside.is_file():
-                return False
+        if not path.with_name(CLASSES_FILE).is_file():
+            return False
         labels, classes = load_labels(path)
     except (OSError, ValueError, SyntaxError, MemoryError, NapariCliperError):
+        return False
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return False
     return classes is not None and {*present_ids(labels)} <= {*classes.ids, 255}
 
@@ -229,11 +242,15 @@ def _scale(picture: ImageFile.ImageFile) -> int:
     return {"L;2": 85, "L;4": 17}.get(str(picture.tile[0].args), 1) if picture.tile else 1
 
 
-def _indexed(labels: NDArray[np.uint16], classes: ClassList | None) -> Image.Image:
+def _indexed(
+    labels: NDArray[np.uint16], classes: ClassList | None, grey: bool = False
+) -> Image.Image:
     ids = classes.ids if classes is not None else (int(labels.max()),)
     if max(ids) > 255:
         return Image.fromarray(labels)
     picture = Image.fromarray(labels.astype(np.uint8))
+    if grey:
+        return picture
     palette = voc_palette()
     for entry in classes or ():
         palette[entry.id] = entry.color

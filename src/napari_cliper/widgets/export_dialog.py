@@ -62,6 +62,8 @@ class ExportDialog(QDialog):
         self._planned: Sequence[Planned] = ()
         self._latest = Latest(self)
         self._latest.failed.connect(self._refuse)
+        self._writing = Latest(self)
+        self._writing.failed.connect(self._refuse)
         self._make_parts()
         self._lay_out()
         self._fill_in(remembered())
@@ -215,6 +217,7 @@ class ExportDialog(QDialog):
 
     def _change(self) -> None:
         self._planned = ()
+        self._latest.forget()
         self._write.setEnabled(False)
         self._soon.throttle()
 
@@ -250,7 +253,8 @@ class ExportDialog(QDialog):
     def _allow(self) -> None:
         taken = any(file.taken for file in self._planned)
         self._replace.setEnabled(taken)
-        self._write.setEnabled(bool(self._planned) and (self._replace.isChecked() or not taken))
+        asked = self._replace.isChecked() or not taken
+        self._write.setEnabled(bool(self._planned) and asked and self._writing.idle)
 
     def _export(self) -> None:
         try:
@@ -263,7 +267,7 @@ class ExportDialog(QDialog):
         overwrite = allowed if self._replace.isChecked() else ()
         self._write.setEnabled(False)
         self._note.setText(f"Writing {format_.title}…")
-        self._latest.ask(
+        self._writing.ask(
             lambda: export([annotation], format_, folder, options, overwrite), self._finish
         )
 

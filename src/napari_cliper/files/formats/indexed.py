@@ -41,7 +41,7 @@ FORMAT = Format(
         "16-bit grey. The class list is inside the file. With the option void, that class is 255."
     ),
     write=write,
-    recognizes=holds_classes,
+    recognizes=lambda path: holds_classes(path, grey=False),
     read=read,
     void_label=True,
 )
