@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 DEMO := demo-output
+INTEROP := $(VENV)/interop
 
 # Windows need OpenGL, which Qt's offscreen platform lacks: on Linux they open on an Xvfb display.
 ifeq ($(shell uname),Linux)
@@ -18,7 +19,7 @@ ON_SCREEN := QT_API=pyqt6 QT_QPA_PLATFORM=xcb \
 endif
 PYTEST := $(ON_SCREEN) $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all parity benchmark scribbles screenshots random lint qt-libraries clean
+.PHONY: help demo test test-all parity benchmark scribbles screenshots random interop lint qt-libraries clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +56,12 @@ benchmark: qt-libraries $(VENV)/.installed-test ## print how long the command an
 
 scribbles: $(VENV)/.installed-test ## print what scribbles bring: make scribbles DATA=coco128-seg
 	$(BIN)/python tools/simulate_scribbles.py --data $(DATA)
+
+interop: $(VENV)/.installed-test ## let the tools themselves read what we write in their formats
+	rm -rf $(INTEROP)
+	$(BIN)/python tools/interop/write.py $(INTEROP)
+	for script in tools/interop/check_*.py; do \
+		echo "== $$script" && $(BIN)/uv run --no-project --quiet $$script $(INTEROP) || exit 1; done
 
 screenshots: qt-libraries $(VENV)/.installed-test ## draw the pictures of docs/images anew
 	$(ON_SCREEN) $(BIN)/python tools/screenshot.py

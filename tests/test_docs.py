@@ -1,6 +1,7 @@
 """The documents name what there is, with the figures of the data."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,15 @@ def test_each_repository_is_in_the_models_page(name: str) -> None:
 @pytest.mark.parametrize("name", list(load_methods()))
 def test_each_method_is_in_the_method_page(name: str) -> None:
     assert any(row.startswith(f"| `{name}` |") for row in rows("method.md"))
+
+
+def test_the_table_of_formats_is_what_they_keep() -> None:
+    sys.path.insert(0, str(DOCS.parent / "tools"))
+    try:
+        from formats_table import table
+    finally:
+        sys.path.pop(0)
+    assert table() in (DOCS / "formats.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,8 +1,8 @@
 """Drive the real window and photograph it for the documentation: `screenshot.py [docs/images]`.
 
 The docks are opened from the plugin, a photograph from the samples; words are segmented, corrected
-and looked into as a person would. Writes window.png, inspector.png and methods.png; the others are
-by screenshot_tutorial.py. On a machine without a screen, run it under xvfb-run.
+and looked into as a person would. Writes window.png, export.png, inspector.png and methods.png;
+the others are by screenshot_tutorial.py. On a machine without a screen, run it under xvfb-run.
 """
 
 import sys
@@ -10,11 +10,12 @@ from pathlib import Path
 
 import napari
 from event_loop import wait, wait_until
-from qtpy.QtWidgets import QComboBox, QPushButton, QWidget
+from qtpy.QtWidgets import QComboBox, QLineEdit, QPushButton, QWidget
 from superqt import QCollapsible
 
 from napari_cliper.widgets import InspectWidget, SegmentWidget
 from napari_cliper.widgets.class_box import ClassBox
+from napari_cliper.widgets.export_dialog import ExportDialog
 
 SIZE = 1500, 950
 
@@ -37,6 +38,7 @@ def main(folder: Path) -> None:
     wait_until(lambda: widget.idle)
     viewer.layers["motorcycle [refined]"].mode = "paint"
     take(viewer, folder / "window.png")
+    take_export(viewer, widget, folder / "export.png")
 
     viewer.layers["motorcycle [refined]"].visible = False
     viewer.layers.selection.active = viewer.layers["motorcycle"]
@@ -65,6 +67,22 @@ def main(folder: Path) -> None:
 def press(widget: QWidget, name: str) -> None:
     """Press a button of a dock."""
     widget.findChild(QPushButton, f"cliper-{name}").click()
+
+
+def take_export(viewer: napari.Viewer, widget: QWidget, path: Path) -> None:
+    """Photograph the export dialog, over a folder of its own."""
+    press(widget, "export")
+    dialog = viewer.window._qt_window.findChild(ExportDialog)
+    assert isinstance(dialog, ExportDialog)
+    choice = dialog.findChild(QComboBox, "cliper-export-format")
+    choice.setCurrentText("COCO instances")
+    folder = dialog.findChild(QLineEdit, "cliper-export-folder")
+    folder.setText("dataset/annotations")
+    choice.activated.emit(choice.currentIndex())
+    wait(1500)
+    dialog.grab().save(str(path))
+    print(path)
+    dialog.reject()
 
 
 def take(viewer: napari.Viewer, path: Path) -> None:

@@ -116,9 +116,12 @@ def test_nothing_to_write(tmp_path):
 
 
 def test_classes_that_contradict_each_other(tmp_path):
+    both = [annotation(), annotation("b", classes="bird")]
     with pytest.raises(NapariCliperError, match=r"“bird” has the label 1.*another.*“cat”"):
-        export([annotation(), annotation("b", classes="bird")], PNG, tmp_path)
+        export(both, format_of("labelme"), tmp_path)
     assert not state(tmp_path)
+    export(both, PNG, tmp_path)  # each file has its own
+    assert set(state(tmp_path)) == {"cat.png", "b.png"}
 
 
 def test_classes_of_several_pictures_are_put_together(tmp_path):

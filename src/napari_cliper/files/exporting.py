@@ -50,6 +50,8 @@ def export(
 ) -> list[Path]:
     """Write annotations in a format, and `classes.json` beside them.
 
+    That is left out where pictures have different classes and the format itself keeps them all.
+
     Parameters
     ----------
     annotations : iterable of Annotation
@@ -69,9 +71,10 @@ def export(
     Raises
     ------
     NapariCliperError
-        The format cannot hold an annotation, two have the same name, a file is in the way, or the
-        folder cannot be written. Nothing has changed then; only if the disk fails while the last
-        step moves several files, some may have been replaced already, each of them whole.
+        The format cannot hold an annotation, two have the same name, or classes that contradict
+        each other, a file is in the way, or the folder cannot be written. Nothing has changed then;
+        only if the disk fails while the last step moves several files, some may have been replaced
+        already, each of them whole.
     """
     folder = Path(folder)
     with _written(folder):
@@ -122,7 +125,13 @@ def _write(
     """Have a format write, and the class list with it."""
     lists: dict[ClassList, None] = {}
     format_.write(_checked(annotations, format_, options, lists), folder, options)
-    text = merged_classes(lists).to_json()
+    try:
+        text = merged_classes(lists).to_json()
+    except NapariCliperError:
+        kept = format_.keeps
+        if not lists or not (kept.names and kept.colors and kept.ids):
+            raise
+        return  # each picture has classes of its own, and its own file says so
     (folder / CLASSES_FILE).write_bytes(text.encode())
 
 

@@ -27,6 +27,7 @@ from superqt.utils import QSignalDebouncer
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.exporting import Planned, export, preview
 from napari_cliper.files.formats import Format, Options, format_of, formats
+from napari_cliper.widgets import masks
 from napari_cliper.widgets.export_choice import ExportChoice, remember, remembered
 from napari_cliper.widgets.export_sources import Source, picture_file, sources
 from napari_cliper.widgets.latest import Latest
@@ -132,6 +133,10 @@ class ExportDialog(QDialog):
     def _fill_in(self, choice: ExportChoice) -> None:
         for box, value in ((self._format, choice.format), (self._source, choice.source)):
             box.setCurrentIndex(max(0, box.findData(value)))
+        active = self._viewer.layers.selection.active
+        for index, source in enumerate(self._sources):
+            if source.layer is active and masks.of(active) is None:  # instances: they are wanted
+                self._source.setCurrentIndex(index)
         self._list_classes()
         self._void.setCurrentIndex(max(0, self._void.findData(choice.void)))
         self._visible.setChecked(choice.visible)
