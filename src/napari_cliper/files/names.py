@@ -5,7 +5,7 @@ import unicodedata
 
 from napari_cliper.errors import NapariCliperError
 
-LONGEST = 80  # letters: with four bytes each and an ending they fit into the 255 bytes of a name
+LONGEST = 180  # bytes: with an ending they fit into the 255 bytes of a name
 _TAKEN_BY_WINDOWS = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _FIELD = re.compile(r"\{name\}|\{picture\}")
 _REFUSED = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
@@ -23,7 +23,7 @@ def plain(text: str) -> str:
     """
     text = unicodedata.normalize("NFC", text)
     text = "".join(letter if _is_shown(letter) else "_" for letter in text)
-    text = _REFUSED.sub("_", text)[:LONGEST].strip(" .")
+    text = _REFUSED.sub("_", text).encode()[:LONGEST].decode(errors="ignore").strip(" .")
     return f"_{text}" if not text or _TAKEN_BY_WINDOWS.fullmatch(text) else text
 
 

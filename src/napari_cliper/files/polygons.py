@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from skimage.measure import label as connected
+from skimage.measure import regionprops
 
 Points = NDArray[np.floating]
 
@@ -28,14 +29,10 @@ def polygons_of(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     list of (n, 2) float64
         x and y of corners, in order; the last is joined to the first.
     """
-    parts = np.asarray(connected(mask, background=0, connectivity=1))
     found = []
-    for part in range(1, int(parts.max(initial=0)) + 1):
-        rows, columns = np.nonzero(parts == part)
-        top, left = int(rows.min()), int(columns.min())
-        cropped = np.zeros((int(rows.max()) - top + 1, int(columns.max()) - left + 1), bool)
-        cropped[rows - top, columns - left] = True
-        found.append(joined(_rings(cropped)) + np.array([left, top]))
+    for part in regionprops(np.asarray(connected(mask, background=0, connectivity=1))):
+        top, left = part.bbox[:2]
+        found.append(joined(_rings(part.image)) + np.array([left, top]))
     return found
 
 

@@ -1,0 +1,225 @@
+"""labelme's JSON: a file a picture, with polygons or bitmaps."""
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
+
+from napari_cliper.annotation.annotation import Annotation
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.foreign import (
+    Part,
+    checked_size,
+    drawn,
+    named_classes,
+    named_picture,
+    picture_name,
+    picture_size,
+    read_json,
+    united,
+)
+from napari_cliper.files.formats.format import Format, Keeps, Options
+from napari_cliper.files.indexed_png import CLASSES_FILE
+from napari_cliper.files.nearby import picture_near
+from napari_cliper.files.objects import Object, assemble, objects_of, overlap_remark
+from napari_cliper.files.pictures import explained
+from napari_cliper.files.polygons import polygons_of
+
+VERSION = "5.5.0"  # of labelme, whose files these are like
+POLYGONS = ("polygon", "oriented_rectangle")
+
+
+class Shape(BaseModel):
+    """One shape; what else it holds is passed over."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    label: str
+    points: list[tuple[float, float]] = Field(min_length=1)
+    group_id: int | None = None
+    shape_type: str | None = None
+    mask: str | None = None
+
+
+class Document(BaseModel):
+    """One file; what else it holds is passed over."""
+
+    shapes: list[Shape]
+    imagePath: str
+    imageHeight: int | None = Field(None, ge=1)
+    imageWidth: int | None = Field(None, ge=1)
+
+
+def write(annotations: Iterable[Annotation], folder: Path, options: Options) -> None:
+    """Write `{name}.json` of each."""
+    for annotation in annotations:
+        path = folder / f"{annotation.name}.json"
+        if path.name.casefold() == CLASSES_FILE:
+            raise NapariCliperError(
+                f"“{path.name}” is the file of the class list: "
+                f"give the picture “{annotation.name}” another name."
+            )
+        height, width = annotation.labels.shape
+        content = {
+            "version": VERSION,
+            "flags": {},
+            "shapes": list(_shapes(annotation, options)),
+            "imagePath": picture_name(annotation),
+            "imageData": None,
+            "imageHeight": height,
+            "imageWidth": width,
+        }
+        path.write_bytes(to_json(content, indent=2))
+
+
+def _shapes(annotation: Annotation, options: Options) -> Iterator[dict[str, Any]]:
+    for number, thing in enumerate(objects_of(annotation, options), 1):
+        known = {"label": thing.entry.name, "description": "", "flags": {}}
+        if options.masks:
+            yield {**known, **_bitmap(thing), "group_id": None}
+            continue
+        polygons = polygons_of(thing.mask)
+        for polygon in polygons:
+            yield {
+                **known,
+                "points": (polygon + np.array([thing.left, thing.top])).tolist(),
+                "shape_type": "polygon",
+                "group_id": number if len(polygons) > 1 else None,
+                "mask": None,
+            }
+
+
+def _bitmap(thing: Object) -> dict[str, Any]:
+    height, width = thing.mask.shape
+    file = io.BytesIO()
+    Image.fromarray(thing.mask.astype(np.uint8)).save(file, "PNG")
+    # The last point is the last pixel, not beyond it.
+    last = [thing.left + width - 1, thing.top + height - 1]
+    return {
+        "points": [[thing.left, thing.top], last],
+        "shape_type": "mask",
+        "mask": base64.b64encode(file.getvalue()).decode(),
+    }
+
+
+def recognizes(path: Path) -> bool:
+    """Whether a file has labelme's form."""
+    try:
+        with explained(path):
+            if path.suffix.lower() != ".json" or not path.is_file():
+                return False
+            content = path.read_bytes()
+        # Other formats' files may be large: look before they are understood.
+        if b'"shapes"' not in content or b'"imagePath"' not in content:
+            return False
+        read_json(path, Document, FORMAT.title)
+    except NapariCliperError:
+        return False
+    return True
+
+
+def read(path: Path, pictures: Path | None) -> Iterator[Annotation]:
+    """Read one picture's shapes."""
+    document = read_json(path, Document, FORMAT.title)
+    if document.imageHeight is None or document.imageWidth is None:
+        size = picture_size(path, picture_near(document.imagePath, path, pictures))
+    else:
+        size = checked_size(path, document.imageHeight, document.imageWidth)
+    objects: dict[tuple[str, str], list[Part]] = {}
+    skipped: Counter[str] = Counter()
+    for place, shape in enumerate(document.shapes):
+        part = _part(path, shape, size)
+        if part is None:
+            skipped[shape.shape_type or ""] += 1
+            continue
+        # What is in no group is an object of its own.
+        group = f"alone {place}" if shape.group_id is None else str(shape.group_id)
+        objects.setdefault((shape.label, group), []).append(part)
+    classes, ids = named_classes((shape.label for shape in document.shapes), path)
+    parts = ((ids[label], *united(found)) for (label, _), found in objects.items())
+    labels, instances, hidden = assemble(size, parts)
+    remarks = [
+        f"{number} shapes of the type “{kind}” have no area: they are left out."
+        for kind, number in skipped.items()
+    ]
+    yield Annotation(
+        path.stem,
+        labels,
+        classes,
+        instances,
+        picture=named_picture(document.imagePath, path, pictures),
+        remarks=(*remarks, *overlap_remark(hidden)),
+    )
+
+
+def _part(path: Path, shape: Shape, size: tuple[int, int]) -> Part | None:
+    """The pixels of a shape, or None if it is of a type that has none."""
+    kind, points = shape.shape_type or "polygon", shape.points
+    if kind in POLYGONS or (kind == "rectangle" and len(points) > 2):
+        return drawn(path, [points], size)
+    if kind == "mask":
+        return _unpacked(path, shape, size)
+    if kind not in ("rectangle", "circle"):
+        return None
+    if len(points) != 2:
+        raise NapariCliperError(
+            f"In “{path}” a {kind} of “{shape.label}” has {len(points)} points in place of 2: "
+            "correct it in labelme."
+        )
+    (x, y), (other_x, other_y) = points
+    if kind == "rectangle":
+        return drawn(path, [[(x, y), (other_x, y), (other_x, other_y), (x, other_y)]], size)
+    return _disk(x, y, float(np.hypot(other_x - x, other_y - y)), size)
+
+
+def _disk(x: float, y: float, radius: float, size: tuple[int, int]) -> Part:
+    """The pixels whose centres lie in a circle."""
+    (top, bottom), (left, right) = (
+        np.clip(np.rint([middle - radius, middle + radius]), 0, length).astype(int).tolist()
+        for middle, length in zip((y, x), size, strict=True)
+    )
+    rows, columns = np.ogrid[top:bottom, left:right]
+    return top, left, np.hypot(rows + 0.5 - y, columns + 0.5 - x) <= radius
+
+
+def _unpacked(path: Path, shape: Shape, size: tuple[int, int]) -> Part:
+    """The pixels of a bitmap."""
+    corners = np.array(shape.points).reshape(-1)
+    edges = np.array([*size[::-1], *size[::-1]])
+    fits = len(corners) == 4 and np.all((corners >= 0) & (corners < edges))
+    left, top, right, bottom = corners.astype(int).tolist() if fits else (0, 0, 0, 0)
+    with explained(path):
+        content = base64.b64decode(shape.mask or "", validate=True)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if not fits or image.size != (right - left + 1, bottom - top + 1):
+                raise ValueError(f"a mask of “{shape.label}” that does not fit its box")
+            pixels: NDArray[Any] = np.array(image.convert("L") if image.mode != "P" else image)
+    return top, left, pixels > 0
+
+
+FORMAT = Format(
+    key="labelme",
+    title="labelme",
+    rank=30,
+    suffix=".json",
+    keeps=Keeps(
+        colors=False,
+        ids=False,
+        instances=True,
+        note="An object of several parts is a group. Holes are reached over a cut of no width. "
+        "labelme itself fills them a pixel wider to the right and below; with the option masks "
+        "objects are bitmaps (labelme 5.3 or newer). Labels and colours are in the class list "
+        "beside.",
+    ),
+    write=write,
+    recognizes=recognizes,
+    read=read,
+)
