@@ -229,6 +229,7 @@ def test_a_picture_that_is_not_in_the_review():
         lambda told: told.with_seconds("a", -1),
         lambda told: told.with_seconds("a", math.inf),
         lambda told: told.with_state("a", "odd"),
+        lambda told: told.with_masks_from("\udcff"),
     ],
 )
 def test_what_cannot_be_told(change):
@@ -246,9 +247,13 @@ entries = st.builds(
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(entries, max_size=8, unique_by=lambda entry: entry.picture), st.integers(0, 8))
-def test_all_of_it_comes_back(some, listed):
-    told = Review(entries=some[:listed], gone=some[listed:])
+@given(
+    st.lists(entries, max_size=8, unique_by=lambda entry: entry.picture),
+    st.integers(0, 8),
+    st.none() | st.text("aB1é猫\\\" '/:.", min_size=1, max_size=9),
+)
+def test_all_of_it_comes_back(some, listed, masks_from):
+    told = Review(entries=some[:listed], gone=some[listed:], masks_from=masks_from)
     assert Review.from_json(told.to_json()) == told
     assert set(told.entries) == set(some[:listed])
 
@@ -262,6 +267,23 @@ def test_what_a_file_looks_like():
     )
 
 
+def test_the_folder_of_masks_made_before_is_kept():
+    told = review(a="new").with_masks_from("/masks/猫").with_stroke("a").of(["b"])
+    assert told.masks_from == "/masks/猫"
+    assert pictures(told.gone) == ["a"]
+    assert Review.from_json(told.to_json()) == told
+    assert told.with_masks_from("../others").masks_from == "../others"
+    assert told.masks_from == "/masks/猫"
+
+
+def test_a_file_from_before_masks_were_remembered():
+    """What such a program writes, and what it can still read if no folder was chosen."""
+    text = '{"format": 1, "entries": [{"picture": "a"}], "gone": []}'
+    told = Review.from_json(text)
+    assert told.masks_from is None
+    assert "masks_from" not in told.to_json()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -272,6 +294,8 @@ def test_what_a_file_looks_like():
         ('{"format": 0, "entries": []}', "not valid at format"),
         ('{"entries": [{"picture": "a", "state": "odd"}]}', r"at entries\.0\.state .*'skipped'"),
         ('{"entries": [{"picture": "a", "seconds": -1}]}', r"at entries\.0\.seconds"),
+        ('{"entries": [], "masks_from": ""}', "not valid at masks_from"),
+        ('{"entries": [], "masks_from": ["a"]}', "not valid at masks_from"),
         ('{"entries": [{"picture": "a"}, {"picture": "a"}]}', "“a” has more than one entry: keep"),
         ('{"entries": [{"picture": "a"}], "gone": [{"picture": "a"}]}', "more than one entry"),
         ('{"entries": [{"picture": "/a.png"}]}', "“/a.png” does not lie in the pictures’ folder"),

@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image, ImageDraw
+from scipy.ndimage import binary_fill_holes
+from skimage.measure import label
 
-from napari_cliper.files.polygons import filled, joined, polygons_of
+from napari_cliper.files.polygons import border_of, filled, joined, polygons_of
 
 MASKS = st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(lambda size: arrays(bool, size))
 
@@ -27,6 +30,28 @@ def test_large_blobs_with_holes(seed):
     coarse = random.random((40, 60)) < 0.6
     mask = coarse.repeat(11, axis=0).repeat(7, axis=1)
     assert np.array_equal(filled(polygons_of(mask), mask.shape), mask)
+
+
+def drawn(polygon, shape):
+    """As labelme and OpenCV do: the line itself is filled too."""
+    picture = Image.new("1", shape[::-1])
+    ImageDraw.Draw(picture).polygon([tuple(point) for point in polygon], fill=1, outline=1)
+    return np.array(picture)
+
+
+@given(MASKS)
+def test_borders_of_parts_without_holes_are_exact_where_lines_are_drawn(mask):
+    parts = label(binary_fill_holes(mask), connectivity=1)
+    for number in range(1, parts.max() + 1):
+        part = parts == number
+        border = border_of(part)
+        if len(border) > 2:
+            assert np.array_equal(drawn(border, part.shape), part)
+
+
+def test_the_border_of_a_pixel_and_of_a_square():
+    assert border_of(np.ones((1, 1), bool)).tolist() == [[0, 0]]
+    assert sorted(border_of(np.ones((3, 2), bool)).tolist()) == [[0, 0], [0, 2], [1, 0], [1, 2]]
 
 
 def test_a_square_has_four_corners():

@@ -1,5 +1,7 @@
 """The dock “Correct masks” in a real window."""
 
+import importlib.util
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +14,12 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QSpinBox
 from skimage.data import cat
 
-from napari_cliper.widgets import CorrectWidget, fix_panel, scribbles
-from napari_cliper.widgets.masks import of
+from napari_cliper import ClassList
+from napari_cliper.widgets import CorrectWidget, fix_panel, scribbles, workspace
+from napari_cliper.widgets.layers import labels_layer
+from napari_cliper.widgets.masks import of, show_mask
+from napari_cliper.widgets.outlines import edges
+from napari_cliper.widgets.planes import shown_plane
 
 
 class Corrector:
@@ -160,7 +166,7 @@ def test_what_is_yours_is_counted_shown_and_given_back(corrector: Corrector, mas
     corrector.part(QCheckBox, "show-yours").setChecked(True)
     corrector.settle()
     shown = corrector.viewer.layers["cat [yours]"]
-    assert np.array_equal(shown.data != 0, known.painted.mask)
+    assert np.array_equal(shown.data, edges(known.painted.mask.astype(np.uint8), 1))
     assert not shown.editable
     corrector.click(60, 80, mask)
     corrector.press("release-region")
@@ -193,7 +199,7 @@ def test_a_fix_is_shown_first_and_counts_on_enter(
     corrector.press("fix-preview")
     assert np.array_equal(mask.data, start)  # nothing yet
     preview = corrector.viewer.layers["cat [preview]"]
-    assert np.count_nonzero(preview.data) == 9
+    assert np.count_nonzero(preview.data) == 8  # around the one in the middle
     assert "9 pixels" in corrector.said
     corrector.key(Qt.Key.Key_Enter if accept else Qt.Key.Key_Escape)
     assert "cat [preview]" not in corrector.names()
@@ -308,7 +314,8 @@ def test_scribbles_spread_are_shown_and_count_on_enter(
     scribble(corrector, layer, row, range(middle - 15, middle + 15), 2)
     drawn = layer.data != 0
     assert np.array_equal(mask.data, before)
-    shown = np.count_nonzero(corrector.viewer.layers["cat [preview]"].data)
+    assert corrector.viewer.layers["cat [preview]"].data.any()
+    shown = int(corrector.said.split(" pixels would change")[0].replace(",", ""))
     assert shown > 1.5 * np.count_nonzero(drawn)  # it spreads
     corrector.key(Qt.Key.Key_Enter if accept else Qt.Key.Key_Escape)
     assert {"cat [scribbles]", "cat [preview]"}.isdisjoint(corrector.names())
@@ -370,6 +377,54 @@ def test_the_key_n_goes_from_one_unsure_place_to_the_next(
     corrector.press("forget-seen")
     corrector.key(Qt.Key.Key_N)
     assert np.array_equal(corrector.viewer.layers["cat [look here]"].data, places[0])
+
+
+def test_leaving_takes_the_outlines_of_all_pictures_away(
+    corrector: Corrector, mask: Labels, dock: Any
+) -> None:
+    corrector.key(Qt.Key.Key_N)
+    corrector.viewer.add_image(cat()[::2, ::-2], name="other")
+    dock.image.setCurrentText("other")
+    dock.run()
+    other = corrector.viewer.layers["other [refined]"]
+    corrector.viewer.layers.selection.active = mask
+    corrector.viewer.layers.selection.active = other
+    other.mode = "pan_zoom"
+    corrector.key(Qt.Key.Key_N)
+    assert {"cat [look here]", "other [look here]"} <= set(corrector.names())
+    corrector.key(Qt.Key.Key_Escape)
+    assert {"cat [look here]", "other [look here]"}.isdisjoint(corrector.names())
+    assert corrector.viewer.layers.selection.active is other
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_enter_and_escape_do_naparis_part_too_where_it_is_known(
+    corrector: Corrector, mask: Labels, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    if not is_there:  # as with a napari that has its actions elsewhere
+        monkeypatch.setitem(sys.modules, "napari.layers.labels._labels_key_bindings", None)
+    spec = importlib.util.find_spec("napari_cliper.widgets.mask_keys")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))  # it can be loaded at all
+
+    put(mask, square(mask.data.shape, (40, 60, 80, 100)))
+    mask.selected_label = 2
+    mask.mode = "polygon"
+    polygon = mask._overlays["polygon"]
+    corners = [[100, 20], [100, 50], [130, 50], [130, 20]]
+    polygon.points = corners
+    corrector.key(Qt.Key.Key_Enter)
+    assert mask.data[115, 35] == (2 if is_there else 0)
+    polygon.points = corners
+    corrector.key(Qt.Key.Key_Escape)
+    assert len(polygon.points) == (0 if is_there else 4)
+    polygon.points = []
+
+    mask.mode = "pan_zoom"
+    corrector.click(60, 80, mask)
+    corrector.key(Qt.Key.Key_Escape)  # our part of it
+    assert "cat [region]" not in corrector.names()
 
 
 def test_painted_places_need_no_look(corrector: Corrector, mask: Labels) -> None:
@@ -488,3 +543,14 @@ def test_a_foreign_layer_that_holds_no_labels_is_told(
     corrector.press("compare")
     assert len(told) == 1
     assert "keep them from 0" in told[0]
+
+
+def test_a_new_mask_is_the_one_to_correct(viewer: Viewer) -> None:
+    """Also for whoever looks the moment it becomes active."""
+    layers = [viewer.add_image(np.zeros((20, 30), np.uint8), name=name) for name in ("a", "b")]
+    shared = workspace.of(viewer)
+    classes = ClassList.parse("cat")
+    for layer in layers:
+        item = labels_layer("refined", np.zeros((20, 30), np.uint16), classes)
+        shown = show_mask(viewer, shown_plane(viewer, layer), item, classes)
+        assert shared.corrections.mask is shown

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,21 @@ from napari.layers import Labels
 from PIL import Image
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QLabel, QPushButton
+from qtpy.QtWidgets import QCheckBox, QDockWidget, QFileDialog, QLabel, QPushButton, QWidget
 from skimage.data import cat
 
 from napari_cliper.annotation.class_list import ClassList
-from napari_cliper.annotation.review import State
+from napari_cliper.annotation.review import Review, State
+from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.indexed_png import save_labels
+from napari_cliper.files.review import save_review
 from napari_cliper.files.session import load_session
-from napari_cliper.widgets import ReviewWidget, sessions
+from napari_cliper.widgets import ReviewWidget, proposing, review_opening, sessions
+from napari_cliper.widgets.layers import ResultLayer, dress
 from napari_cliper.widgets.masks import of
 from napari_cliper.widgets.review_table import Column, ReviewTable, duration
 from napari_cliper.widgets.segmentation import encodings
+from napari_cliper.widgets.session_layers import add_instances
 
 SMALL = cat()[::3, ::3]
 
@@ -171,15 +177,48 @@ def test_progress_is_saved_and_gone_on_with(
     assert np.array_equal(reviewer.mask().data, data)
 
 
+def floated(widget: QWidget, qtbot: QtBot) -> Any:
+    """Let a widget's dock float, as by its title bar; returns the dock."""
+    place = widget.parentWidget()
+    while not isinstance(place, QDockWidget):
+        assert place is not None
+        place = place.parentWidget()
+    place.setFloating(True)
+    qtbot.waitUntil(lambda: place.isWindow() and widget.isVisible())
+    return place
+
+
+@pytest.mark.parametrize("floats", [False, True])
 def test_closing_the_dock_saves_the_review(
+    reviewer: Reviewer, folder: Path, monkeypatch: pytest.MonkeyPatch, floats: bool
+) -> None:
+    reviewer.dock.type("cat")
+    reviewer.open(folder, monkeypatch)
+    if floats:
+        floated(reviewer.widget, reviewer.qtbot).title.close_button.click()
+    else:
+        reviewer.viewer.window.remove_dock_widget(reviewer.widget)
+    saved = json.loads((folder / "cliper-review" / "review.json").read_text())
+    assert saved["entries"][0]["seconds"] > 0
+    reviewer.mask().paint((20, 20), 1)
+    reviewer.dock.settle()
+    assert reviewer.state("img1.png") is State.PROPOSED  # nobody listens any more
+    reviewer.dock.clear()
+
+
+def test_closing_a_floating_first_dock_saves_strokes(
     reviewer: Reviewer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reviewer.dock.type("cat")
     reviewer.open(folder, monkeypatch)
-    reviewer.viewer.window.remove_dock_widget(reviewer.widget)
-    saved = json.loads((folder / "cliper-review" / "review.json").read_text())
-    assert saved["entries"][0]["seconds"] > 0
-    reviewer.dock.clear()  # nobody listens any more
+    mask = reviewer.mask()
+    mask.paint((20, 20), 1)
+    floated(reviewer.dock.widget, reviewer.qtbot).title.close_button.click()
+    assert reviewer.dock.widget.closed
+    loaded = load_session(folder / "cliper-review" / "img1.png.session")
+    assert np.array_equal(loaded.maps[-1].labels, mask.data)
+    reviewer.qtbot.waitUntil(lambda: reviewer.widget.idle, timeout=60_000)
+    reviewer.closed = True
 
 
 def test_masks_made_before_are_shown_as_proposals(
@@ -197,6 +236,161 @@ def test_masks_made_before_are_shown_as_proposals(
     assert np.array_equal(reviewer.mask().data, labels)
     assert of(reviewer.mask()).painted.count() == 0
     assert reviewer.dock.classes.toPlainText() == "cat\nsofa"
+
+
+def masks_for(place: Path, *names: str) -> np.ndarray[Any, Any]:
+    """Write masks as the command line does, of the first picture's size; returns what they hold."""
+    labels = np.zeros(SMALL.shape[:2], np.uint16)
+    labels[10:30, 10:30] = 1
+    for name in names:
+        save_labels(place / f"{name}_labels.png", labels, ClassList.parse("cat"))
+    return labels
+
+
+def test_the_folder_with_masks_is_used_again_on_another_day(
+    reviewer: Reviewer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = masks_for(tmp_path / "masks", "img1")
+    reviewer.open(folder, monkeypatch)
+    reviewer.open(tmp_path / "masks", monkeypatch, "masks-from")
+    saved = json.loads((folder / "cliper-review" / "review.json").read_text())
+    assert saved["masks_from"] == (tmp_path / "masks").as_posix()
+    masks_for(tmp_path / "masks", "img10")
+    reviewer.open(folder, monkeypatch)
+    assert reviewer.state("img10.png") is State.PROPOSED
+    reviewer.desk.show("img10.png")
+    reviewer.settle()
+    assert np.array_equal(reviewer.mask().data, labels)
+
+
+def test_a_folder_with_masks_that_is_gone_is_told_and_nothing_fails(
+    reviewer: Reviewer,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[str],
+) -> None:
+    masks_for(tmp_path / "masks", "img1")
+    reviewer.open(folder, monkeypatch)
+    reviewer.open(tmp_path / "masks", monkeypatch, "masks-from")
+    shutil.move(tmp_path / "masks", tmp_path / "away")
+    reviewer.open(folder, monkeypatch)
+    assert f"“{tmp_path / 'masks'}”, which masks were taken from, is gone" in reviewer.said
+    assert told == []
+    assert reviewer.shown == "img1.png"
+    reviewer.key(Qt.Key.Key_A)  # the review goes on, and is saved
+    shutil.move(tmp_path / "away", tmp_path / "masks")
+    masks_for(tmp_path / "masks", "img10")
+    reviewer.open(folder, monkeypatch)  # the disk is back
+    assert reviewer.state("img10.png") is State.PROPOSED
+
+
+def test_masks_that_lie_with_the_pictures_move_with_them(folder: Path, tmp_path: Path) -> None:
+    masks_for(folder / "made before", "img1")
+    opened = review_opening.open_folder(folder, masks=folder / "made before")
+    assert opened.review.masks_from == "made before"
+    save_review(opened.folder, opened.review)
+    moved = Path(shutil.move(folder, tmp_path / "elsewhere"))
+    again = review_opening.open_folder(moved)
+    assert again.remark == ""
+    assert again.folder.proposals == moved / "made before"
+    assert again.review.entry("img1.png").state is State.PROPOSED
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "\0", "img1.png", "/no/such place"])
+def test_any_path_of_masks_that_is_no_folder_is_told(folder: Path, path: str) -> None:
+    (folder / "cliper-review").mkdir()
+    text = Review(entries=(), masks_from=path).to_json()
+    (folder / "cliper-review" / "review.json").write_text(text)
+    opened = review_opening.open_folder(folder)
+    assert "is gone" in opened.remark
+    assert opened.folder.proposals is None
+    assert len(opened.review.entries) == 3
+
+
+def test_a_folder_of_masks_whose_name_is_no_text_is_refused(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "\udcff"
+    place.mkdir()
+    with pytest.raises(NapariCliperError, match="is no valid text: rename it"):
+        review_opening.open_folder(folder, masks=place)
+
+
+def test_a_picture_that_was_read_ahead_gets_its_mask_too(
+    reviewer: Reviewer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = masks_for(tmp_path / "masks", "img1")
+    reviewer.open(folder, monkeypatch)
+    reviewer.desk.show("img10.png")  # after the last one comes the first one
+    reviewer.settle()
+    reviewer.open(tmp_path / "masks", monkeypatch, "masks-from")
+    assert reviewer.shown == "img1.png"
+    assert np.array_equal(reviewer.mask().data, labels)
+
+
+@pytest.mark.parametrize("role", ["refined", "coarse", "instances of cat"])
+def test_a_stroke_on_any_mask_corrects_the_picture(
+    reviewer: Reviewer, folder: Path, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    for name in ("img2.png", "img10.png"):
+        (folder / name).unlink()
+    reviewer.dock.type("cat")
+    reviewer.open(folder, monkeypatch)
+    refined = of(reviewer.mask())
+    if role.startswith("instances"):
+        data = refined.layer.data.astype(np.uint16)
+        item = ResultLayer(role, data, dress(ClassList.parse("cat 1")))
+        layer = add_instances(reviewer.viewer, refined.plane, item, refined.classes[0])
+    else:
+        layer = reviewer.viewer.layers[f"img1.png [{role}]"]
+    reviewer.settle()
+    assert reviewer.state("img1.png") is State.PROPOSED
+    layer.visible = True
+    layer.paint((20, 20), 3)
+    reviewer.settle()
+    assert reviewer.state("img1.png") is State.CORRECTED
+    reviewer.viewer.layers.selection.active = refined.layer  # which has the keys
+    reviewer.key(Qt.Key.Key_A)
+    assert reviewer.state("img1.png") is State.ACCEPTED
+    reviewer.key(Qt.Key.Key_A)  # open again, and the stroke is not forgotten
+    assert reviewer.state("img1.png") is State.CORRECTED
+    reviewer.key(Qt.Key.Key_A)
+    layer.paint((40, 40), 3)  # who paints is at work on it again
+    reviewer.settle()
+    assert reviewer.state("img1.png") is State.CORRECTED
+
+
+def test_runs_and_sliders_are_no_strokes(
+    reviewer: Reviewer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reviewer.dock.type("cat")
+    reviewer.open(folder, monkeypatch)
+    reviewer.dock.run("cat\ndog")
+    reviewer.dock.all_present.setChecked(True)
+    reviewer.settle()
+    assert reviewer.state("img1.png") is State.PROPOSED
+
+
+@pytest.mark.parametrize("unsure_first", [False, True])
+def test_a_proposal_leaves_the_table_where_it_is_scrolled(
+    reviewer: Reviewer, folder: Path, monkeypatch: pytest.MonkeyPatch, unsure_first: bool
+) -> None:
+    for number in range(20, 80):
+        Image.fromarray(SMALL[:20, :20]).save(folder / f"img{number}.png")
+    reviewer.open(folder, monkeypatch)
+    reviewer.part(QCheckBox, "unsure-first").setChecked(unsure_first)
+    bar, desk = reviewer.table.verticalScrollBar(), reviewer.desk
+    assert bar.maximum() > 20
+    bar.setValue(bar.maximum() - 5)
+    desk._note_proposed(desk.folder, "img79.png", 0.9)  # the one that comes first then
+    reviewer.settle()
+    assert reviewer.state("img79.png") is State.PROPOSED
+    assert bar.value() == bar.maximum() - 5
+    chosen = reviewer.table.selectionModel().selectedRows()
+    assert [index.row() for index in chosen] == [1 if unsure_first else 0]  # img1.png, still
+    desk.show_after()
+    reviewer.settle()
+    assert reviewer.shown == "img2.png"
+    assert bar.value() < 5
 
 
 def test_most_uncertain_pictures_first(
@@ -388,6 +582,46 @@ def test_proposing_can_be_cancelled_and_keeps_what_there_is(
     assert told == []
 
 
+def test_another_folder_ends_the_proposals_for_the_one_before(
+    reviewer: Reviewer,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[str],
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)  # pictures of the same names
+    reviewer.part(QCheckBox, "segments-new").setChecked(False)
+    reviewer.dock.type("cat")
+    reviewer.open(folder, monkeypatch)
+    saving, go_on, save = threading.Event(), threading.Event(), proposing._save
+
+    def slow(*what: Any) -> None:
+        saving.set()
+        assert go_on.wait(60)
+        save(*what)
+
+    monkeypatch.setattr(proposing, "_save", slow)
+    propose(reviewer)
+    reviewer.qtbot.waitUntil(saving.is_set, timeout=60_000)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(other))
+    reviewer.part(QPushButton, "open-folder").click()
+    reviewer.qtbot.waitUntil(lambda: reviewer.desk.folder.pictures == other, timeout=60_000)
+    go_on.set()
+    reviewer.settle()
+    assert reviewer.part(QPushButton, "propose-all").text() == "Propose for all new"
+    made = [path.name for path in (folder / "cliper-review").glob("*.session")]
+    assert made == ["img2.png.session"]  # what was being saved is, where it belongs
+    assert list(other.rglob("*.session")) == []
+    assert {entry.state for entry in reviewer.desk.review.entries} == {State.NEW}
+    assert told == []
+    propose(reviewer)  # and the new folder has its turn
+    reviewer.settle()
+    assert reviewer.state("img2.png") is State.PROPOSED
+    assert (other / "cliper-review" / "img10.png.session").is_dir()
+    assert not (folder / "cliper-review" / "img10.png.session").exists()
+
+
 def test_proposing_needs_words(
     reviewer: Reviewer, folder: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
 ) -> None:
@@ -400,7 +634,7 @@ def test_proposing_needs_words(
     assert "no classes" in told[0]
 
 
-@pytest.mark.parametrize("way", ["autosave", "window"])
+@pytest.mark.parametrize("way", ["autosave", "window", "window of floating docks"])
 def test_strokes_on_a_fresh_picture_lie_with_the_review(
     reviewer: Reviewer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -414,6 +648,9 @@ def test_strokes_on_a_fresh_picture_lie_with_the_review(
         reviewer.dock.widget.sessions.autosave()
         reviewer.settle()
     else:
+        if "floating" in way:
+            floated(reviewer.widget, reviewer.qtbot)
+            floated(reviewer.dock.widget, reviewer.qtbot)
         reviewer.viewer.close()
         reviewer.closed = True
         saved = json.loads((folder / "cliper-review" / "review.json").read_text())

@@ -136,6 +136,23 @@ def test_reopening_brings_everything_back_and_the_run_can_be_replayed(
     assert told == []
 
 
+def test_models_that_are_not_offered_leave_what_is_chosen(
+    viewer: Viewer, dock: Any, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked_on(viewer, dock, photo)
+    save(dock, tmp_path / "s", monkeypatch)
+    file = tmp_path / "s" / "session.json"
+    data = json.loads(file.read_text())
+    data["model"] |= {"preset": "of-a-friend", "method": "of-tomorrow"}
+    file.write_text(json.dumps(data))
+    dock.clear()
+    dock.method.setCurrentIndex(dock.method.findData("clip"))
+    reopen(dock, tmp_path / "s", monkeypatch)
+    assert "Opened" in dock.status.text()
+    assert dock.preset.currentData() == "small"
+    assert dock.method.currentData() == "clip"
+
+
 def test_a_chosen_folder_is_kept_up_to_date_and_the_undone_too(
     viewer: Viewer, dock: Any, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from napari_cliper.errors import NapariCliperError
+from napari_cliper.annotation.validation import newer_format, told
 
 FORMAT = 1
 
@@ -107,6 +107,9 @@ class Review(BaseModel):
     ----------
     format : int
         Of the file; 1.
+    masks_from : str or None
+        The folder with masks made before that somebody chose: its path with ``/``, from the
+        pictures' folder or absolute. The file does not mention it if there is none.
     entries : tuple of Entry
         All different, by `natural_key`.
     gone : tuple of Entry
@@ -121,6 +124,7 @@ class Review(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
+    masks_from: str | None = Field(default=None, min_length=1)
     entries: tuple[Entry, ...]
     gone: tuple[Entry, ...] = ()
 
@@ -128,10 +132,7 @@ class Review(BaseModel):
     @classmethod
     def _known(cls, value: Any) -> Any:
         if isinstance(value, int) and value > FORMAT:
-            raise ValueError(
-                f"The review was saved by a newer napari-cliper (format {value}, this one reads "
-                f"{FORMAT}): update napari-cliper."
-            )
+            raise ValueError(newer_format("review", value, FORMAT))
         return value
 
     @field_validator("entries", "gone")
@@ -158,18 +159,12 @@ class Review(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            if first["type"] == "value_error":  # one of our own sentences
-                raise NapariCliperError(str(first["ctx"]["error"])) from error
-            where = ".".join(map(str, first["loc"]))
-            raise NapariCliperError(
-                f"The review is not valid{f' at {where}' if where else ''} ({first['msg']}): "
-                "correct it there, or move the file away to begin anew."
-            ) from error
+            raise told(error, "review") from error
 
     def to_json(self) -> str:
         """All of it as JSON, indented for people to read."""
-        return self.model_dump_json(indent=2) + "\n"
+        unsaid = {"masks_from"} if self.masks_from is None else None
+        return self.model_dump_json(indent=2, exclude=unsaid) + "\n"
 
     def of(self, pictures: Iterable[str]) -> Self:
         """The review of these pictures: new where they are not known, the other ones gone.
@@ -181,7 +176,8 @@ class Review(BaseModel):
         """
         known = {entry.picture: entry for entry in (*self.entries, *self.gone)}
         entries = [known.pop(n) if n in known else Entry(picture=n) for n in pictures]
-        return type(self)(entries=tuple(entries), gone=tuple(known.values()))
+        gone = tuple(known.values())
+        return type(self)(masks_from=self.masks_from, entries=tuple(entries), gone=gone)
 
     def entry(self, picture: str) -> Entry:
         """The entry of a picture."""
@@ -228,6 +224,10 @@ class Review(BaseModel):
     def with_seconds(self, picture: str, more: float) -> Self:
         """A person looked at a picture for so many more seconds."""
         return self._with(picture, seconds=self.entry(picture).seconds + more)
+
+    def with_masks_from(self, folder: str) -> Self:
+        """Masks made before are taken from this folder too, in place of the one before."""
+        return type(self).model_validate({**dict(self), "masks_from": folder})
 
     def with_uncertainty(self, picture: str, value: float | None) -> Self:
         """The mean uncertainty of a picture's proposal, 0 to 1, or None if it is not known."""

@@ -15,10 +15,10 @@ from pydantic import (
 )
 
 from napari_cliper.annotation.class_list import ClassList
+from napari_cliper.annotation.validation import REMEDY, newer_format, told
 from napari_cliper.errors import NapariCliperError
 
 FORMAT: Final = 1
-REMEDY = "correct it there, or move the file away to begin anew"
 
 
 def _plain(name: str) -> str:
@@ -216,14 +216,7 @@ class Session(Notes):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            if first["type"] == "value_error":  # one of our own sentences
-                raise NapariCliperError(str(first["ctx"]["error"])) from error
-            where = ".".join(map(str, first["loc"]))
-            raise NapariCliperError(
-                f"The session is not valid{f' at {where}' if where else ''} ({first['msg']}): "
-                f"{REMEDY}."
-            ) from error
+            raise told(error, "session") from error
 
     def to_json(self) -> str:
         """All of it as JSON, indented for people to read.
@@ -238,7 +231,4 @@ def _check_format(data: Any) -> None:
     """A newer format first: what else it holds cannot be judged."""
     found = data.get("format") if isinstance(data, dict) else None
     if isinstance(found, int) and found > FORMAT:
-        raise NapariCliperError(
-            f"The session was saved by a newer napari-cliper (format {found}, this one reads "
-            f"{FORMAT}): update napari-cliper."
-        )
+        raise NapariCliperError(newer_format("session", found, FORMAT))

@@ -77,21 +77,23 @@ def export(
         already, each of them whole.
     """
     folder = Path(folder)
-    with _written(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
+    with (
+        _written(folder),
+        _made(folder),
+        tempfile.TemporaryDirectory(
             prefix=".", suffix=".part", dir=folder, ignore_cleanup_errors=True
-        ) as hidden:
-            new, old = Path(hidden, "new"), Path(hidden, "old")
-            new.mkdir()
-            old.mkdir()
-            _write(annotations, format_, new, options)
-            places = list(_places(new))
-            if overwrite is not True:
-                allowed = set(overwrite or ())
-                _check_free(folder, new, [place for place in places if place not in allowed])
-            for place in places:
-                _move(new / place, folder / place, old)
+        ) as hidden,
+    ):
+        new, old = Path(hidden, "new"), Path(hidden, "old")
+        new.mkdir()
+        old.mkdir()
+        _write(annotations, format_, new, options)
+        places = list(_places(new))
+        if overwrite is not True:
+            allowed = set(overwrite or ())
+            _check_free(folder, new, [place for place in places if place not in allowed])
+        for place in places:
+            _move(new / place, folder / place, old)
     return [folder / place for place in places]
 
 
@@ -240,6 +242,20 @@ def _move(new: Path, target: Path, old: Path) -> None:
 def _sync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder, and take away what was made if the body raises and leaves it empty."""
+    missing = [above for above in (folder, *folder.parents) if not os.path.lexists(above)]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for made in missing:
+                made.rmdir()
+        raise
 
 
 @contextmanager

@@ -107,6 +107,38 @@ def named_picture(name: str, path: Path, pictures: Path | None) -> Path | None:
     return picture_near(name, path, pictures) or (Path(bare) if bare else None)
 
 
+def checked_corners(
+    path: Path, polygons: Sequence[ArrayLike], size: tuple[int, int]
+) -> list[NDArray[np.float64]]:
+    """The corners of another tool's polygons, (n, 2) each, if they can be drawn.
+
+    Raises
+    ------
+    NapariCliperError
+        A corner is far outside of the picture, or an outline is too long.
+    """
+    rings = [np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in polygons]
+    edges = np.array(size[::-1])
+    if not all(np.all((ring >= -edges) & (ring <= 2 * edges)) for ring in rings):  # NaN neither
+        raise NapariCliperError(
+            f"In “{path}” a polygon leads far out of the picture: correct it, "
+            "or check that file and picture belong together."
+        )
+    if sum(np.abs(np.diff(ring, axis=0)).max(1).sum() for ring in rings) > LONGEST:
+        raise NapariCliperError(
+            f"In “{path}” a polygon has an outline of more than {LONGEST} pixels: simplify it."
+        )
+    return rings
+
+
+def box_of(corners: NDArray[np.float64], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The part of a picture, (H, W), that corners (n, 2) lie in: top, left, bottom and right."""
+    edges = np.array(size[::-1])
+    left, top = np.clip(np.floor(corners.min(0)).astype(int), 0, edges - 1).tolist()
+    right, bottom = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 1, edges).tolist()
+    return top, left, bottom, right
+
+
 def drawn(path: Path, polygons: Sequence[ArrayLike], size: tuple[int, int]) -> Part:
     """The pixels that another tool's polygons cover together, within their box.
 
@@ -129,25 +161,14 @@ def drawn(path: Path, polygons: Sequence[ArrayLike], size: tuple[int, int]) -> P
     NapariCliperError
         A corner is far outside of the picture, or there are too many corners.
     """
-    rings = [np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in polygons]
+    rings = checked_corners(path, polygons, size)
     corners = np.concatenate(rings) if rings else np.zeros((0, 2))
     if not len(corners):
         return 0, 0, np.zeros((0, 0), bool)
-    edges = np.array(size[::-1])
-    if not np.all((corners >= -edges) & (corners <= 2 * edges)):  # what is no number neither
-        raise NapariCliperError(
-            f"In “{path}” a polygon leads far out of the picture: correct it, "
-            "or check that file and picture belong together."
-        )
-    if sum(np.abs(np.diff(ring, axis=0)).max(1).sum() for ring in rings) > LONGEST:
-        raise NapariCliperError(
-            f"In “{path}” a polygon has an outline of more than {LONGEST} pixels: simplify it."
-        )
     # Rounded as pycocotools does: at a tie, moving a corner to the box would make a difference.
     # What is negative is not moved.
     rings = [np.where(ring > 0, np.trunc(ring * 5 + 0.5) / 5, ring) for ring in rings]
-    left, top = np.clip(np.floor(corners.min(0)).astype(int), 0, edges - 1).tolist()
-    right, bottom = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 1, edges).tolist()
+    top, left, bottom, right = box_of(corners, size)
     with explained(path):
         return (
             top,

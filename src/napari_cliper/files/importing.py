@@ -86,7 +86,8 @@ def within(path: str | Path, format_: Format | None = None) -> list[Path]:
     ----------
     path : str or Path
     format_ : Format, optional
-        Only of this one.
+        What somebody says it is: then all files with its ending, or the folder itself if the format
+        is a folder.
 
     Raises
     ------
@@ -96,18 +97,23 @@ def within(path: str | Path, format_: Format | None = None) -> list[Path]:
     path = Path(path)
     with explained(path):
         path.lstat()
-        if not path.is_dir() or _is_known(path, format_):
+        if not path.is_dir():
             return [path]
-        found = [one for one in sorted(path.iterdir()) if _is_known(one, format_)]
+        if format_ is not None:
+            if not format_.suffix or format_.recognizes(path):
+                return [path]
+            found = [one for one in path.iterdir() if one.name.lower().endswith(format_.suffix)]
+        elif _is_known(path):
+            return [path]
+        else:
+            found = [one for one in path.iterdir() if _is_known(one)]
     if not found:
         raise NapariCliperError(
-            f"The folder “{path}” holds no masks of a known format: give the files, and say with "
-            "--from which format they are."
+            f"The folder “{path}” holds no masks of {'a known' if format_ is None else 'this'} "
+            "format: give the files, and say with --from which format they are."
         )
-    return found
+    return sorted(found)
 
 
-def _is_known(path: Path, format_: Format | None) -> bool:
-    if format_ is not None:
-        return format_.recognizes(path)
+def _is_known(path: Path) -> bool:
     return is_session(path) or recognized(path) is not None

@@ -36,6 +36,22 @@ def polygons_of(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     return found
 
 
+def border_of(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The pixels at the border of a part, as tools want them that draw a polygon's line as well.
+
+    Parameters
+    ----------
+    mask : (H, W) bool
+        Its pixels are connected by sides; at least one.
+
+    Returns
+    -------
+    (n, 2) float64
+        x and y of pixels in order, 0 the first column or row; holes are joined to the outer border.
+    """
+    return joined([_border(ring) for ring in _rings(mask)])
+
+
 def joined(rings: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """One polygon that goes around several, over cuts of no width between them.
 
@@ -120,6 +136,19 @@ def _rings(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
         places = np.array(corners)
         rings.append(np.stack([places % width, places // width], 1).astype(np.float64))
     return sorted(rings, key=lambda ring: -_area(ring))
+
+
+def _border(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The pixels on the right of a ring's sides: of each side the first and the last."""
+    following = np.roll(ring, -1, axis=0)
+    step = np.sign(following - ring)
+    # Off each corner, half a pixel along the side and half a pixel to its right.
+    right = np.stack([-step[:, 1], step[:, 0]], 1)
+    first = ring + (step + right - 1) / 2
+    last = following + (right - step - 1) / 2
+    pixels = np.stack([first, last], 1).reshape(-1, 2)
+    new = (pixels != np.roll(pixels, 1, axis=0)).any(1)
+    return pixels[new] if new.any() else pixels[:1]
 
 
 def _area(ring: NDArray[np.float64]) -> float:

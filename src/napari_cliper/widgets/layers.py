@@ -137,6 +137,13 @@ def show(viewer: Viewer, plane: Plane, item: ResultLayer) -> Layer:
 
 def add(viewer: Viewer, plane: Plane, item: ResultLayer, kind: type[Layer]) -> Layer:
     """Add a layer, with notes by which it is found again."""
+    layer = make(plane, item, kind)
+    viewer.add_layer(layer)
+    return layer
+
+
+def make(plane: Plane, item: ResultLayer, kind: type[Layer]) -> Layer:
+    """Make a layer with these notes, that is in no viewer yet."""
     layer = kind(
         item.data,
         name=f"{plane.name} [{item.role}]",
@@ -147,7 +154,6 @@ def add(viewer: Viewer, plane: Plane, item: ResultLayer, kind: type[Layer]) -> L
     # A copy that the person makes carries these notes on, but it is theirs.
     notes = {"plane": plane.key, "role": item.role, "names": item.names}
     layer.metadata[KEY] = notes | {"layer": str(layer.unique_id)}
-    viewer.add_layer(layer)
     return layer
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers.labels._labels_key_bindings import complete_polygon, reset_polygon
 
 from napari_cliper.widgets import masks
 
@@ -52,7 +52,7 @@ def _accept(corrections: Corrections) -> Callable[[Labels], None]:
         if corrections.change is not None:
             corrections.accept()
         else:
-            complete_polygon(layer)
+            _press_naparis("complete_polygon", layer)
 
     return accept
 
@@ -66,9 +66,23 @@ def _drop(corrections: Corrections, places: UnsurePlaces) -> Callable[[Labels], 
             corrections.let_go()
         else:
             places.leave()
-            reset_polygon(layer)
+            _press_naparis("reset_polygon", layer)
 
     return drop
+
+
+def _press_naparis(action: str, layer: Labels) -> None:
+    """Do what napari's own key does, which ours stands before.
+
+    There is no public way to it: with a napari that has it elsewhere, the key does only our part.
+    """
+    try:
+        bindings = import_module("napari.layers.labels._labels_key_bindings")
+    except ImportError:
+        return
+    press = getattr(bindings, action, None)
+    if press is not None:
+        press(layer)
 
 
 def _next(places: UnsurePlaces) -> Callable[[Labels], None]:

@@ -19,10 +19,10 @@ from napari_cliper.widgets.history import Sizes, changes
 from napari_cliper.widgets.layers import (
     KEY,
     ResultLayer,
-    add,
     dress,
     find,
     is_ours,
+    make,
     placed,
     set_changed,
 )
@@ -352,8 +352,9 @@ def show_mask(viewer: Viewer, plane: Plane, item: ResultLayer, classes: ClassLis
     """Write a result into its layer, around what was painted there; add the layer if need be."""
     layer = find(viewer, plane, item.role, item.data.shape)
     if layer is None:
-        layer = add(viewer, plane, item, Labels)
-        _masks[layer] = Mask(layer, plane, classes)
+        layer = make(plane, item, Labels)
+        _masks[layer] = Mask(layer, plane, classes)  # known before anybody hears of the layer
+        viewer.add_layer(layer)
         return _masks[layer]
     mask = _masks[layer]
     mask.plane, mask.classes = plane, classes

@@ -90,11 +90,13 @@ class ModelPanel(QWidget):
         )
 
     def choose(self, model: Model) -> None:
-        """Choose a model; of one that is not offered, what is stays."""
+        """Choose a model; in place of a preset or method that is not offered, what is stays."""
         self._precision = model.precision
-        self._preset.setCurrentIndex(max(self._preset.findData(model.preset), 0))
+        for box, name in ((self._preset, model.preset), (self._method, model.method)):
+            row = box.findData(name)
+            if row >= 0:
+                box.setCurrentIndex(row)
         self._device.choose(model.device)
-        self._method.setCurrentIndex(max(self._method.findData(model.method), 0))
 
     @property
     def download(self) -> bool:

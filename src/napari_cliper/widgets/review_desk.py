@@ -1,4 +1,4 @@
-"""The work on a review queue: one picture after the other, saved, timed, and the next one ready."""
+"""The work on a review queue: one picture after the other, timed, and the next one ready."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_cliper.annotation.review import Entry, Review, State, after, before, next_open
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.files.review import ReviewFolder, open_review, save_review
-from napari_cliper.widgets import masks, queued_picture, session_layers, workspace
+from napari_cliper.files.review import ReviewFolder, save_review
+from napari_cliper.widgets import queued_picture, review_opening, workspace
 from napari_cliper.widgets.jobs import Job
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.layers import KEY, is_ours
 from napari_cliper.widgets.proposals import Proposals
 from napari_cliper.widgets.queued_picture import QueuedPicture
+from napari_cliper.widgets.review_opening import Opened
 from napari_cliper.widgets.segmentation import encode_ahead
+from napari_cliper.widgets.shown_picture import ShownPicture
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from napari_cliper.widgets.masks import Mask
     from napari_cliper.widgets.segment_widget import SegmentWidget
     from napari_cliper.widgets.segmentation import Segmented
+
+ALL_DONE = "Every picture of this folder is accepted or skipped."
 
 
 class ReviewDesk(QObject):
@@ -55,15 +58,11 @@ class ReviewDesk(QObject):
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self._viewer = viewer
         self.folder: ReviewFolder | None = None
         self.review: Review | None = None
         self.entry: Entry | None = None
         self.by_uncertainty = False
         self.segments_new = True
-        self._layer: Image | None = None
-        self._mask: Mask | None = None
-        self._strokes = 0
         self._since = 0.0
         self._reading = Latest(self)
         self._writing = Latest(self)
@@ -72,8 +71,7 @@ class ReviewDesk(QObject):
             worker.failed.connect(self.failed)
         self._reading.failed.connect(self._stay)
         self._ahead = Job(self)
-        self._workspace = workspace.of(viewer)
-        self.proposals = Proposals(self._workspace.kept, self)
+        self.proposals = Proposals(workspace.of(viewer).kept, self)
         self.proposals.proposed.connect(self._note_proposed)
         self.proposals.told.connect(self.told)
         self.proposals.failed.connect(self.failed)
@@ -82,10 +80,10 @@ class ReviewDesk(QObject):
         self._stopped = False
         self._next: tuple[QueuedPicture, Image] | None = None  # read and perhaps encoded
         self._reading_ahead = Latest(self)  # its faults are told when the picture's turn comes
-        self._open_dock = open_dock
-        self._segment: SegmentWidget | None = None
-        self._dock()
-        self._workspace.mask_shown.connect(self._watch)
+        self._picture = ShownPicture(viewer, open_dock, self)
+        self._picture.segmented.connect(self._note_proposal)
+        self._picture.unsaved.connect(self._stay)
+        self._picture.strokes.painted.connect(self._note_stroke)
 
     @property
     def idle(self) -> bool:
@@ -102,30 +100,12 @@ class ReviewDesk(QObject):
         self.proposals.cancel()
         for worker in (self._reading, self._writing, self._rating, self._reading_ahead):
             worker.stop()
-        self._listen_to_dock(None)
-        self._workspace.mask_shown.disconnect(self._watch)
-        self._listen_to(None)
+        self._picture.stop()
 
     def save_at_once(self) -> None:
         """Save the time and the states now, for the window closes."""
         self._count_time()
         self._save_review(at_once=True)
-
-    def _dock(self) -> SegmentWidget:
-        """The dock “Segment with text”, opened again if somebody closed it."""
-        if self._segment is None or self._segment.closed:
-            self._listen_to_dock(self._open_dock())
-        assert self._segment is not None
-        return self._segment
-
-    def _listen_to_dock(self, segment: SegmentWidget | None) -> None:
-        if self._segment is not None:
-            self._segment.segmented.disconnect(self._note_proposal)
-            self._segment.sessions.failed.disconnect(self._stay)
-        self._segment = segment
-        if segment is not None:
-            segment.segmented.connect(self._note_proposal)
-            segment.sessions.failed.connect(self._stay)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -134,38 +114,51 @@ class ReviewDesk(QObject):
 
     def shows(self, mask: Mask) -> bool:
         """Whether this is a mask of the picture that is open."""
-        return self._layer is not None and mask.plane.picture == str(self._layer.unique_id)
+        return self._picture.has(mask)
 
     def is_open(self, layer: Any) -> bool:
         """Whether this layer is the picture that is open."""
-        return layer is self._layer
+        return self._picture.is_layer(layer)
 
     # The folder
 
     def open_folder(
-        self, pictures: Path, results: Path | None = None, proposals: Path | None = None
+        self, pictures: Path, results: Path | None = None, masks: Path | None = None
     ) -> None:
-        """List a folder's pictures, and open the first that is to be reviewed."""
+        """List a folder's pictures, and open the first that is to be reviewed.
 
-        def show(found: tuple[ReviewFolder, Review]) -> None:
-            self.folder, self.review = found
+        Parameters
+        ----------
+        pictures : Path
+        results : Path, optional
+            ``cliper-review`` in the pictures' folder unless given.
+        masks : Path, optional
+            A folder with masks made before, which the review remembers from then on.
+        """
+
+        def show(opened: Opened) -> None:
+            self.folder, self.review = opened.folder, opened.review
             self.entry = None  # it is of the folder before
             self._going = False
             self.changed.emit()
+            if masks is not None:
+                self._save_review()
             first = next_open(None, self.entries)
-            if first is None:
-                self.told.emit("Every picture of this folder is accepted or skipped.")
-            else:
+            remarks = [opened.remark, ALL_DONE if first is None else ""]
+            if any(remarks):
+                self.told.emit(" ".join(filter(None, remarks)))
+            if first is not None:
                 self.show(first.picture)
 
-        def work() -> tuple[ReviewFolder, Review]:
-            return open_review(pictures, results, proposals)
+        def work() -> Opened:
+            return review_opening.open_folder(pictures, results, masks)
 
         if self._going:
             return
         self.save_at_once()
         self.proposals.cancel()
         self._rating.forget()
+        self._next = None  # it may have a mask now
         self._leave(lambda: self._reading.ask(work, show))
 
     # From picture to picture
@@ -203,11 +196,10 @@ class ReviewDesk(QObject):
     def _decide(self, state: State) -> None:
         if self.review is None or self.entry is None or self._is_busy:
             return
-        self._note_strokes()  # that were not told yet: they came before the decision
-        picture, mask = self.entry.picture, self._mask
+        self._picture.strokes.note()  # that were not told yet: they came before the decision
+        picture, shown = self.entry.picture, self._picture
         if self.review.entry(picture).state is state:
-            strokes = mask is not None and mask.painted.count() > 0
-            self._change(self.review.reopened(picture, strokes, mask is not None))
+            self._change(self.review.reopened(picture, shown.has_strokes, shown.has_masks))
             self.told.emit(f"{picture} is open again.")
             return
         decided = self.review.with_state(picture, state)
@@ -217,11 +209,11 @@ class ReviewDesk(QObject):
             assert self.review is not None
             self._change(self.review.with_state(picture, state))
             if following is not None:
-                self._close()
+                self._picture.close()
                 self._read(following.picture)
             else:
                 self._going = False
-                self.told.emit("Every picture of this folder is accepted or skipped.")
+                self.told.emit(ALL_DONE)
 
         self._save(decide)
 
@@ -260,7 +252,7 @@ class ReviewDesk(QObject):
         """Save the open picture and close it; where that fails it stays."""
 
         def close() -> None:
-            self._close()
+            self._picture.close()
             then()
 
         self._save(close)
@@ -270,53 +262,18 @@ class ReviewDesk(QObject):
         self._going = True
         self._count_time()
         self._reading_ahead.forget()
-        if self._layer is None or self.folder is None or self.entry is None:
+        if self.folder is None or self.entry is None:
             then()
-            return
-        plane = queued_picture.plane_of(self._layer)
-        if session_layers.label_layers(self._viewer, plane.key):
-            self._dock().sessions.save(plane, self.folder.session(self.entry), then)
         else:
-            then()
-
-    def _close(self) -> None:
-        """Take the open picture and all that we made of it out of the viewer."""
-        layer, self._layer = self._layer, None
-        dock = self._dock()
-        dock.cancel()
-        self._workspace.corrections.drop()
-        self._listen_to(None)
-        if layer is None:
-            return
-        key = str(layer.unique_id)
-        with dock.sessions.leaving():
-            for other in list(self._viewer.layers):
-                of_it = is_ours(other) and other.metadata[KEY]["plane"][0] == key
-                if other in self._viewer.layers and (other is layer or of_it):
-                    self._viewer.layers.remove(other)
+            self._picture.save(self.folder.session(self.entry), then)
 
     def _put(self, read: QueuedPicture, layer: Image) -> None:
         assert self.folder is not None
-        self.entry, self._layer = read.entry, layer
+        self.entry = read.entry
         self._since = time.monotonic()
-        self._viewer.add_layer(layer)
-        self._viewer.reset_view()
-        dock = self._dock()
-        dock.show_picture(layer)
-        plane = queued_picture.plane_of(layer)
-        place = self.folder.session(read.entry)
-        dock.sessions.keep_in(plane, place)
-        if read.session is not None:
-            # The list of classes grows from picture to picture: an older one does not replace it.
-            dock.sessions.restore(plane, read.session, place, adds_classes=True)
-        elif read.proposal is not None:
-            labels, classes = read.proposal
-            dock.show_proposal(plane, labels, classes)
-        elif self.segments_new and dock.has_words:
-            dock.segment()
+        self._picture.put(read, layer, self.folder.session(read.entry), self.segments_new)
         if read.changed:
             self.told.emit(f"{read.entry.picture} has changed since it was annotated: check it.")
-        self._watch()
         self.changed.emit()
         self._prepare_next()
 
@@ -336,7 +293,7 @@ class ReviewDesk(QObject):
             self._next = read, layer
             if read.session is None and read.proposal is None and not self._ahead.running:
                 plane = queued_picture.plane_of(layer)
-                self._ahead.start(encode_ahead(plane, self._dock().model))
+                self._ahead.start(encode_ahead(plane, self._picture.dock().model))
 
         self._reading_ahead.ask(lambda: queued_picture.read(folder, following), keep)
 
@@ -356,13 +313,13 @@ class ReviewDesk(QObject):
             self.told.emit("Every picture has a proposal already.")
             return
         try:
-            classes = self._dock().commit()
+            classes = self._picture.dock().commit()
         except NapariCliperError as error:
             self.failed.emit(error)
             return
         self._ahead.cancel()
         self._next = None
-        self.proposals.start(self.folder, new, classes, self._dock(), self._is_shown)
+        self.proposals.start(self.folder, new, classes, self._picture.dock(), self._is_shown)
         self.changed.emit()
 
     def _is_shown(self, picture: str) -> bool:
@@ -379,41 +336,15 @@ class ReviewDesk(QObject):
 
     # What is known of the open picture
 
-    def _watch(self, mask: Any = None) -> None:
-        """Notice strokes on the open picture's mask."""
-        if self._layer is None:
-            return
-        plane = queued_picture.plane_of(self._layer)
-        found = [
-            mask
-            for mask in masks.masks(self._viewer)
-            if mask.plane.key == plane.key and mask.role == "refined"
-        ]
-        self._listen_to(found[0] if found else None)
-
-    def _listen_to(self, mask: Mask | None) -> None:
-        if mask is self._mask:
-            return
-        if self._mask is not None:
-            self._mask.changed.disconnect(self._note_strokes)
-        self._mask = mask
-        if mask is not None:
-            self._strokes = mask.strokes
-            mask.changed.connect(self._note_strokes)
-
-    def _note_strokes(self) -> None:
-        if self.review is None or self.entry is None or self._mask is None or self._mask.gone:
-            return
-        if self._mask.strokes > self._strokes:
-            self._strokes = self._mask.strokes
+    def _note_stroke(self) -> None:
+        """A person painted on the open picture: it is corrected, whatever it was."""
+        if self.review is not None and self.entry is not None:
             self._change(self.review.with_stroke(self.entry.picture))
 
     def _note_proposal(self, segmented: Segmented) -> None:
         """The open picture was segmented: how uncertain is that."""
-        plane = segmented.scene.plane
-        if self._layer is None or self.entry is None or plane.picture != str(self._layer.unique_id):
+        if self.entry is None:
             return
-        self._watch()
         picture, folder = self.entry.picture, self.folder
 
         def note(value: float) -> None:

@@ -97,6 +97,7 @@ class ReviewTable(QTableView):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.queue = ReviewModel(self)
+        self._chosen: str | None = None
         self.setModel(self.queue)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -118,12 +119,23 @@ class ReviewTable(QTableView):
             lambda index: self.wanted.emit(self.queue.entries[index.row()].picture)
         )
 
-    def choose(self, picture: str) -> None:
-        """Mark the picture that is open."""
+    def choose(self, picture: str | None) -> None:
+        """Mark the picture that is open, and scroll to it if it is another one than before.
+
+        Parameters
+        ----------
+        picture : str or None
+            None for none: the next one is another one, whatever it is called.
+        """
+        before, self._chosen = self._chosen, picture
         rows = (row for row, e in enumerate(self.queue.entries) if e.picture == picture)
         row = next(rows, None)
-        if row is not None:
-            self.selectRow(row)
+        if row is None:
+            return
+        self.setAutoScroll(False)  # a row that becomes the current one would be scrolled to
+        self.selectRow(row)
+        self.setAutoScroll(True)
+        if picture != before:
             self.scrollTo(self.queue.index(row, Column.PICTURE))
 
 

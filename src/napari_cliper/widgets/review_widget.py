@@ -185,7 +185,8 @@ class ReviewWidget(QWidget):
         if known is None:
             self._status.setText("Open a folder of pictures first.")
             return
-        folder = QFileDialog.getExistingDirectory(self, "A folder of masks made before")
+        begin = str(known.proposals or known.pictures)
+        folder = QFileDialog.getExistingDirectory(self, "A folder of masks made before", begin)
         if folder:
             self.desk.open_folder(known.pictures, known.results, Path(folder))
 
@@ -197,6 +198,7 @@ class ReviewWidget(QWidget):
 
     def _order(self, unsure_first: bool) -> None:
         self.desk.by_uncertainty = unsure_first
+        self._table.choose(None)  # so that the picture that is open is seen where it is now
         self._follow()
 
     def _set_segments_new(self, wanted: bool) -> None:
@@ -211,8 +213,7 @@ class ReviewWidget(QWidget):
         self._table.queue.show(self.desk.entries)
         for button in self._actions.values():
             button.setEnabled(entry is not None)
-        if entry is not None:
-            self._table.choose(entry.picture)
+        self._table.choose(entry.picture if entry is not None else None)
         if review is None:
             self._counts.setText("No folder is open.")
             self._bar.setValue(0)

@@ -11,7 +11,8 @@ from qtpy.QtCore import QObject, Signal
 from napari_cliper.annotation.unsure import Spot, spots
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.outlines import outline, remove
+from napari_cliper.widgets.layers import KEY, is_ours, kept_selection
+from napari_cliper.widgets.outlines import outline
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -81,10 +82,12 @@ class UnsurePlaces(QObject):
         self._latest.ask(look, lambda found: self._show(mask, found))
 
     def leave(self) -> None:
-        """Take the outline away."""
-        mask = self._corrections.mask
-        if mask is not None:
-            remove(self._viewer, mask.plane, ROLE)
+        """Take the outlines away, of all pictures."""
+        layers = self._viewer.layers
+        drawn = [x for x in layers if is_ours(x) and x.metadata[KEY]["role"] == ROLE]
+        with kept_selection(self._viewer):
+            for layer in drawn:
+                layers.remove(layer)
 
     @property
     def _viewer(self) -> Viewer:

@@ -1,4 +1,8 @@
-"""labelme's JSON: a file a picture, with polygons or bitmaps."""
+"""labelme's JSON: a file a picture, with polygons or bitmaps.
+
+A polygon goes from pixel to pixel, and covers those on its line too: so labelme itself makes masks
+of it. What that does not give back exactly is written as a bitmap.
+"""
 
 import base64
 import io
@@ -9,16 +13,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
+from skimage.measure import label as connected
+from skimage.measure import regionprops
 
 from napari_cliper.annotation.annotation import Annotation
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.foreign import (
     Part,
+    box_of,
+    checked_corners,
     checked_size,
-    drawn,
     named_classes,
     named_picture,
     picture_name,
@@ -29,12 +36,13 @@ from napari_cliper.files.foreign import (
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.indexed_png import CLASSES_FILE
 from napari_cliper.files.nearby import picture_near
-from napari_cliper.files.objects import Object, assemble, objects_of, overlap_remark
+from napari_cliper.files.objects import assemble, objects_of, overlap_remark
 from napari_cliper.files.pictures import explained
-from napari_cliper.files.polygons import polygons_of
+from napari_cliper.files.polygons import border_of
 
 VERSION = "5.5.0"  # of labelme, whose files these are like
-POLYGONS = ("polygon", "oriented_rectangle")
+# The fewest points of each type that has an area.
+LEAST = {"polygon": 3, "oriented_rectangle": 4, "rectangle": 2, "circle": 2}
 
 
 class Shape(BaseModel):
@@ -84,27 +92,33 @@ def _shapes(annotation: Annotation, options: Options) -> Iterator[dict[str, Any]
     for number, thing in enumerate(objects_of(annotation, options), 1):
         known = {"label": thing.entry.name, "description": "", "flags": {}}
         if options.masks:
-            yield {**known, **_bitmap(thing), "group_id": None}
+            yield {**known, **_bitmap(thing.mask, thing.top, thing.left), "group_id": None}
             continue
-        polygons = polygons_of(thing.mask)
-        for polygon in polygons:
-            yield {
-                **known,
-                "points": (polygon + np.array([thing.left, thing.top])).tolist(),
-                "shape_type": "polygon",
-                "group_id": number if len(polygons) > 1 else None,
-                "mask": None,
-            }
+        parts = regionprops(np.asarray(connected(thing.mask, connectivity=1)))
+        group = number if len(parts) > 1 else None
+        for part in parts:
+            top, left = thing.top + part.bbox[0], thing.left + part.bbox[1]
+            shape = _polygon(part.image, top, left) or _bitmap(part.image, top, left)
+            yield {**known, **shape, "group_id": group}
 
 
-def _bitmap(thing: Object) -> dict[str, Any]:
-    height, width = thing.mask.shape
+def _polygon(mask: NDArray[np.bool_], top: int, left: int) -> dict[str, Any] | None:
+    """A part as a polygon; None if labelme would make another mask of it."""
+    border = border_of(mask)
+    if len(border) < 3 or not np.array_equal(_lined(border, "polygon", mask.shape), mask):
+        return None
+    points = (border + (left, top)).tolist()  # noqa: RUF005  # arrays
+    return {"points": points, "shape_type": "polygon", "mask": None}
+
+
+def _bitmap(mask: NDArray[np.bool_], top: int, left: int) -> dict[str, Any]:
+    height, width = mask.shape
     file = io.BytesIO()
-    Image.fromarray(thing.mask.astype(np.uint8)).save(file, "PNG")
+    Image.fromarray(mask.astype(np.uint8)).save(file, "PNG")
     # The last point is the last pixel, not beyond it.
-    last = [thing.left + width - 1, thing.top + height - 1]
+    last = [left + width - 1, top + height - 1]
     return {
-        "points": [[thing.left, thing.top], last],
+        "points": [[left, top], last],
         "shape_type": "mask",
         "mask": base64.b64encode(file.getvalue()).decode(),
     }
@@ -163,31 +177,37 @@ def read(path: Path, pictures: Path | None) -> Iterator[Annotation]:
 def _part(path: Path, shape: Shape, size: tuple[int, int]) -> Part | None:
     """The pixels of a shape, or None if it is of a type that has none."""
     kind, points = shape.shape_type or "polygon", shape.points
-    if kind in POLYGONS or (kind == "rectangle" and len(points) > 2):
-        return drawn(path, [points], size)
     if kind == "mask":
         return _unpacked(path, shape, size)
-    if kind not in ("rectangle", "circle"):
+    if kind not in LEAST:
         return None
-    if len(points) != 2:
+    least = LEAST[kind]
+    if len(points) < least or (kind == "circle" and len(points) > least):
         raise NapariCliperError(
-            f"In “{path}” a {kind} of “{shape.label}” has {len(points)} points in place of 2: "
-            "correct it in labelme."
+            f"In “{path}” a {kind} of “{shape.label}” has {len(points)} points in place of "
+            f"{least}: correct it in labelme."
         )
-    (x, y), (other_x, other_y) = points
-    if kind == "rectangle":
-        return drawn(path, [[(x, y), (other_x, y), (other_x, other_y), (x, other_y)]], size)
-    return _disk(x, y, float(np.hypot(other_x - x, other_y - y)), size)
+    (corners,) = checked_corners(path, [points], size)
+    if kind == "circle":
+        radius = np.hypot(*(corners[1] - corners[0]))
+        corners = np.stack([corners[0] - radius, corners[0] + radius])
+        (corners,) = checked_corners(path, [corners], size)
+    elif kind == "rectangle" and len(corners) == 2:
+        corners = np.stack([corners.min(0), corners.max(0)])
+    else:
+        kind = "polygon"
+    top, left, bottom, right = box_of(corners, size)
+    with explained(path):
+        return top, left, _lined(corners - (left, top), kind, (bottom - top, right - left))
 
 
-def _disk(x: float, y: float, radius: float, size: tuple[int, int]) -> Part:
-    """The pixels whose centres lie in a circle."""
-    (top, bottom), (left, right) = (
-        np.clip(np.rint([middle - radius, middle + radius]), 0, length).astype(int).tolist()
-        for middle, length in zip((y, x), size, strict=True)
-    )
-    rows, columns = np.ogrid[top:bottom, left:right]
-    return top, left, np.hypot(rows + 0.5 - y, columns + 0.5 - x) <= radius
+def _lined(corners: NDArray[np.float64], kind: str, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The pixels (h, w) that labelme fills: those within a shape and those on its line."""
+    picture = Image.new("1", (size[1], size[0]))
+    pen, points = ImageDraw.Draw(picture), [(x, y) for x, y in corners.tolist()]
+    draw = {"circle": pen.ellipse, "rectangle": pen.rectangle, "polygon": pen.polygon}[kind]
+    draw(points, fill=1, outline=1)
+    return np.array(picture, bool)
 
 
 def _unpacked(path: Path, shape: Shape, size: tuple[int, int]) -> Part:
@@ -214,10 +234,9 @@ FORMAT = Format(
         colors=False,
         ids=False,
         instances=True,
-        note="An object of several parts is a group. Holes are reached over a cut of no width. "
-        "labelme itself fills them a pixel wider to the right and below; with the option masks "
-        "objects are bitmaps (labelme 5.3 or newer). Labels and colours are in the class list "
-        "beside.",
+        note="An object of several parts is a group. A part that labelme would fill differently as "
+        "a polygon, most often one with holes or of a pixel or two, is a bitmap, as are all with "
+        "the option masks (labelme 5.3 or newer). Labels and colours are in the class list beside.",
     ),
     write=write,
     recognizes=recognizes,
