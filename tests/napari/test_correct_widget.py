@@ -546,7 +546,7 @@ def test_a_foreign_layer_that_holds_no_labels_is_told(
 
 
 def test_a_new_mask_is_the_one_to_correct(viewer: Viewer) -> None:
-    """Also for whoever looks the moment it becomes active."""
+    """Also where somebody worked on another one before."""
     layers = [viewer.add_image(np.zeros((20, 30), np.uint8), name=name) for name in ("a", "b")]
     shared = workspace.of(viewer)
     classes = ClassList.parse("cat")
@@ -554,3 +554,5 @@ def test_a_new_mask_is_the_one_to_correct(viewer: Viewer) -> None:
         item = labels_layer("refined", np.zeros((20, 30), np.uint16), classes)
         shown = show_mask(viewer, shown_plane(viewer, layer), item, classes)
         assert shared.corrections.mask is shown
+        viewer.layers.selection.active = layer
+        viewer.layers.selection.active = shown.layer

@@ -134,6 +134,8 @@ def _write(
         if not lists or not (kept.names and kept.colors and kept.ids):
             raise
         return  # each picture has classes of its own, and its own file says so
+    if (folder / CLASSES_FILE).exists():
+        raise NapariCliperError(f"“{CLASSES_FILE}” is the class list's: name the mask otherwise.")
     (folder / CLASSES_FILE).write_bytes(text.encode())
 
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from napari_cliper.errors import NapariCliperError
 
@@ -55,3 +56,18 @@ def by_pattern(pattern: str, name: str, picture: str) -> str:
             "{picture}_labels."
         )
     return made
+
+
+def different(names: Iterable[str]) -> list[str]:
+    """Names like these for files that do not overwrite each other."""
+    found: list[str] = []
+    times: dict[str, int] = {}
+    for name in map(plain, names):
+        unique, number = name, times.get(name.casefold(), 0)
+        while unique.casefold() in times:
+            number += 1
+            unique = plain(f"{name[:70]} ({number})")
+        times[name.casefold()] = number
+        times.setdefault(unique.casefold(), 0)
+        found.append(unique)
+    return found

@@ -28,7 +28,7 @@ from napari_cliper.files.foreign import (
     read_json,
 )
 from napari_cliper.files.formats.format import Format, Keeps, Options
-from napari_cliper.files.names import plain
+from napari_cliper.files.names import different
 from napari_cliper.files.nearby import classes_for, classes_near
 from napari_cliper.files.objects import Object, assemble, is_void, objects_of, overlap_remark
 from napari_cliper.files.pictures import explained
@@ -293,21 +293,6 @@ def classes_of(
 def names_of(images: Iterable[Picture]) -> list[str]:
     """What each picture's files may be called, all different."""
     return different(image.ours.name if image.ours else image.bare for image in images)
-
-
-def different(names: Iterable[str]) -> list[str]:
-    """Names like these for files that do not overwrite each other."""
-    found: list[str] = []
-    times: dict[str, int] = {}
-    for name in map(plain, names):
-        unique, number = name, times.get(name.casefold(), 0)
-        while unique.casefold() in times:
-            number += 1
-            unique = plain(f"{name[:70]} ({number})")
-        times[name.casefold()] = number
-        times.setdefault(unique.casefold(), 0)
-        found.append(unique)
-    return found
 
 
 def remarks_of(crowds: int, lost: int) -> Iterator[str]:

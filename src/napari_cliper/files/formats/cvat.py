@@ -31,10 +31,10 @@ from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.annotation.palette import voc_palette
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.foreign import picture_size
-from napari_cliper.files.formats.coco import different
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.formats.panoptic import id2rgb, rgb2id
 from napari_cliper.files.indexed_png import CLASSES_FILE
+from napari_cliper.files.names import different
 from napari_cliper.files.nearby import classes_for, classes_near, picture_near
 from napari_cliper.files.objects import Object, assemble, is_void, objects_of
 from napari_cliper.files.pictures import explained

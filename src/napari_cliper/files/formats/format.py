@@ -74,7 +74,7 @@ class Format:
     rank : int
         Its place in lists; also the order in which readers are asked.
     suffix : str
-        How the file ends that a person would open, for example ".png".
+        How each file of it ends, for example ".png"; "" if it is a folder.
     keeps : Keeps
     write : callable
         Takes annotations (asked for once, one by one), an empty folder and `Options`, and writes

@@ -27,9 +27,9 @@ from napari_cliper.files.foreign import (
     picture_size,
     read_json,
 )
-from napari_cliper.files.formats.coco import different
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.indexed_png import CLASSES_FILE
+from napari_cliper.files.names import different
 from napari_cliper.files.nearby import picture_near
 from napari_cliper.files.objects import Object, assemble, is_void, objects_of, overlap_remark
 from napari_cliper.files.pictures import explained

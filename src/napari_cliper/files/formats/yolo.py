@@ -21,8 +21,8 @@ from napari_cliper.annotation.annotation import Annotation, merged_classes
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.foreign import checked_size, drawn, invalid, numbered_classes, picture_size
-from napari_cliper.files.formats.coco import different
 from napari_cliper.files.formats.format import Format, Keeps, Options
+from napari_cliper.files.names import different
 from napari_cliper.files.nearby import classes_near, picture_near
 from napari_cliper.files.objects import assemble, is_void, objects_of, overlap_remark
 from napari_cliper.files.pictures import explained
@@ -168,9 +168,16 @@ def read(path: Path, pictures: Path | None) -> Iterator[Annotation]:
         names = {index: f"class {index}" for index in sorted(present)}
         remarks.append(f"No {DATA} near “{path}” tells the classes' names: they are numbers.")
     classes, ids = numbered_classes(names, meaning.path or path)
+    found = {file: _picture(file, pictures) for file in files}
+    lost = [file for file in files if found[file] is None and file.stem not in meaning.sizes]
+    if 0 < len(lost) < len(files):
+        files = [file for file in files if file not in lost]
+        remarks.append(
+            f"{len(lost)} files have no picture that tells its size, “{lost[0].name}” for one: "
+            "they are left out."
+        )
     for file, name in zip(files, different(file.stem for file in files), strict=True):
-        picture = _picture(file, pictures)
-        told = meaning.sizes.get(file.stem)
+        picture, told = found[file], meaning.sizes.get(file.stem)
         size = checked_size(file, *told) if told else picture_size(file, picture)
         parts, boxes = _parts(file, size, ids)
         left_out = [f"{boxes} lines hold boxes, no outlines: they are left out."] if boxes else []
@@ -281,7 +288,7 @@ FORMAT = Format(
     key="yolo",
     title="YOLO segmentation",
     rank=31,
-    suffix=".yaml",
+    suffix="",
     keeps=Keeps(
         colors=False,
         ids=False,
