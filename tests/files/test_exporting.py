@@ -115,6 +115,96 @@ def test_nothing_to_write(tmp_path):
         export([], PNG, tmp_path)
 
 
+def test_a_format_that_keeps_the_classes_does_without_the_list(tmp_path):
+    export([annotation()], PNG, tmp_path)
+    before = state(tmp_path)
+    export([annotation(classes="bird")], PNG, tmp_path, overwrite={"cat.png"})
+    assert state(tmp_path)["classes.json"] == before["classes.json"]
+    assert state(tmp_path)["cat.png"] != before["cat.png"]
+    with pytest.raises(NapariCliperError, match="holds other classes"):
+        export([annotation("b", classes="bird")], format_of("yolo"), tmp_path, overwrite={"b"})
+
+
+def test_all_below_a_folder_may_be_replaced(tmp_path):
+    panoptic = format_of("coco-panoptic")
+    export([annotation()], panoptic, tmp_path)
+    other = Annotation("cat", np.eye(3, 4, dtype=np.uint16), ours("cat", "dog"))
+    with pytest.raises(NapariCliperError, match=r"cat/cat.png” exists already"):
+        export([other], panoptic, tmp_path, overwrite={"cat.json"})
+    export([other], panoptic, tmp_path, overwrite={"cat.json", "cat/"})
+
+
+def test_what_cannot_be_put_into_place_is_known_before(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"old")
+    (tmp_path / "b.png").mkdir()
+    before = state(tmp_path)
+    with pytest.raises(NapariCliperError, match=r"b.png” is a folder"):
+        export([annotation("a"), annotation("b")], PNG, tmp_path, overwrite=True)
+    assert state(tmp_path) == before
+    (tmp_path / "labels").touch()
+    with pytest.raises(NapariCliperError, match="is a file, no folder"):
+        export([annotation("c")], format_of("yolo"), tmp_path, overwrite=True)
+    assert not (tmp_path / "data.yaml").exists()
+
+
+def test_old_files_of_a_folder_that_is_one_thing_do_not_stay(tmp_path):
+    binary = format_of("binary")
+    export([annotation()], binary, tmp_path)
+    with pytest.raises(NapariCliperError, match="exists already"):
+        export([annotation(classes="cat")], binary, tmp_path, overwrite={"classes.json"})
+    export([annotation(classes="cat")], binary, tmp_path, overwrite=True)
+    assert [path.name for path in (tmp_path / "cat").iterdir()] == ["001_cat.png"]
+
+
+@pytest.mark.parametrize("key", ["ome-zarr", "binary"])
+def test_the_same_folder_again_is_no_replacing(tmp_path, key):
+    export([annotation()], format_of(key), tmp_path)
+    export([annotation()], format_of(key), tmp_path)
+
+
+def test_an_interrupt_between_two_steps_brings_the_old_folder_back(tmp_path, monkeypatch):
+    export([annotation()], FOLDERS, tmp_path)
+    before, rename = state(tmp_path), Path.rename
+
+    def interrupted(path, target):
+        if path.parent.name == "new":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(exporting.Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export([annotation(value=2)], FOLDERS, tmp_path, overwrite=True)
+    assert state(tmp_path) == before
+
+
+def test_it_can_be_ended_when_all_is_made(tmp_path):
+    export([annotation()], PNG, tmp_path)
+    before = state(tmp_path)
+
+    def no_longer_wanted():
+        raise NapariCliperError("cancelled")
+
+    with pytest.raises(NapariCliperError, match="cancelled"):
+        export([annotation(value=2)], PNG, tmp_path, overwrite=True, ready=no_longer_wanted)
+    assert state(tmp_path) == before
+
+
+def test_what_a_kill_left_behind_goes_later(tmp_path):
+    left = tmp_path / f"{exporting.HIDDEN}x.part"
+    (left / "new").mkdir(parents=True)
+    export([annotation()], PNG, tmp_path)
+    assert left.exists()  # another export may be on
+    os.utime(left, (0, 0))
+    export([annotation()], PNG, tmp_path)
+    assert not left.exists()
+
+
+def test_a_preview_knows_a_folder_that_cannot_be(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NapariCliperError, match="cannot be written"):
+        preview([annotation()], PNG, tmp_path / "file" / "below")
+
+
 def test_classes_that_contradict_each_other(tmp_path):
     both = [annotation(), annotation("b", classes="bird")]
     with pytest.raises(NapariCliperError, match=r"“bird” has the label 1.*another.*“cat”"):
@@ -146,7 +236,9 @@ def folders(annotations, folder, options):
         (folder / f"{one.name}.zarr" / "chunk").write_bytes(one.labels.tobytes())
 
 
-FOLDERS = Format("folders", "Folders", 0, "", Keeps(), folders, lambda path: False, iter)
+FOLDERS = Format(
+    "folders", "Folders", 0, "", Keeps(), folders, lambda path: False, iter, one_thing=True
+)
 
 
 def test_a_folder_that_is_one_thing_is_replaced_as_one(tmp_path):

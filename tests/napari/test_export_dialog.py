@@ -1,6 +1,7 @@
 """The export dialog: what it offers, what it says it will write, and what it writes."""
 
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QCheckBox, QComboBox, QLabel, QLineEdit, QTreeWidget
 
 from napari_cliper import ClassList, load_labels
+from napari_cliper.files.exporting import export
 from napari_cliper.files.formats import formats
 from napari_cliper.files.importing import read_annotations
 from napari_cliper.widgets import export_dialog, masks
 from napari_cliper.widgets.export_dialog import ExportDialog
+from napari_cliper.widgets.export_sources import picture_file
 from napari_cliper.widgets.fix_panel import instance_classes
 from napari_cliper.widgets.layers import ResultLayer, dress, labels_layer
 from napari_cliper.widgets.planes import shown_plane
@@ -175,6 +178,63 @@ def test_a_folder_that_cannot_be_written_is_said(opened: Opened, tmp_path: Path)
     opened.qtbot.mouseClick(opened.part(QAbstractButton, "write"), Qt.MouseButton.LeftButton)
     assert "cannot be written" in opened.note()
     assert opened.dialog.isVisible()
+
+
+def test_replacing_is_asked_anew_for_other_files(opened: Opened, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "photo_labels.png").write_bytes(b"precious")
+    opened.open()
+    opened.write_in("folder", str(tmp_path / "a"))
+    opened.settle()
+    opened.part(QCheckBox, "replace").click()
+    assert opened.part(QAbstractButton, "write").isEnabled()
+    opened.write_in("folder", str(tmp_path / "b"))
+    opened.settle()
+    assert not opened.part(QCheckBox, "replace").isChecked()
+    assert not opened.part(QAbstractButton, "write").isEnabled()
+
+
+def test_cancel_while_writing_writes_nothing(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialog = opened.open()
+    opened.write_in("folder", str(tmp_path / "new"))
+    opened.settle()
+    begun, go_on, ended = Event(), Event(), Event()
+
+    def slow(*arguments: Any) -> Any:
+        begun.set()
+        go_on.wait(10)
+        try:
+            return export(*arguments)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(export_dialog, "export", slow)
+    opened.qtbot.mouseClick(opened.part(QAbstractButton, "write"), Qt.MouseButton.LeftButton)
+    opened.qtbot.waitUntil(begun.is_set)
+    dialog.reject()
+    go_on.set()
+    opened.qtbot.waitUntil(ended.is_set)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_pictures_folder_follows_the_picture(opened: Opened, tmp_path: Path) -> None:
+    opened.open()
+    assert opened.dialog.choice.folder == ""
+    assert opened.part(QLineEdit, "folder").text() == str(Path.home())
+
+
+def test_a_plane_of_a_stack_has_no_picture_file(viewer: Viewer, tmp_path: Path) -> None:
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "stack.tif", np.zeros((3, 20, 30), np.uint8))
+    (stack,) = viewer.open(tmp_path / "stack.tif")
+    assert picture_file(viewer, shown_plane(viewer, stack)) is None
+    tifffile.imwrite(tmp_path / "flat.tif", np.zeros((20, 30), np.uint8))
+    (flat,) = viewer.open(tmp_path / "flat.tif")
+    assert picture_file(viewer, shown_plane(viewer, flat)) == tmp_path / "flat.tif"
 
 
 def test_the_last_choice_is_remembered(opened: Opened, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from napari_cliper import ClassList, load_labels
 from napari_cliper.annotation.annotation import Annotation
+from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.exporting import export
 from napari_cliper.files.formats import format_of, formats
 from napari_cliper.files.importing import read_annotations
@@ -82,6 +83,35 @@ def test_saving_a_mask(viewer: Viewer, mask: Any, tmp_path: Path, key: str, labe
     assert np.array_equal(found.labels, labels)
     assert found.classes.names == CLASSES.names
     assert found.classes == CLASSES  # the synonyms too, from classes.json if not from the file
+
+
+def test_only_what_was_typed_is_replaced(viewer: Viewer, tmp_path: Path, photo: Path) -> None:
+    """The dialog proposes the layer's bare name, and asks about nothing else."""
+    before = photo.read_bytes()
+    viewer.add_labels(np.ones((20, 30), int), name="cat")
+    for typed in ("cat", "cat.PNG"):
+        with pytest.raises(NapariCliperError, match=r"cat.png” exists already"):
+            viewer.layers.save(str(tmp_path / typed), _writer=writer("png"))
+    assert photo.read_bytes() == before
+    viewer.layers.save(str(tmp_path / "cat.png"), _writer=writer("png"))
+    assert photo.read_bytes() != before
+
+
+@pytest.mark.parametrize("key", ["png", "coco", "coco-panoptic", "ome-zarr", "labelme"])
+def test_saving_again(viewer: Viewer, tmp_path: Path, key: str) -> None:
+    known = formats()[key]
+    path = tmp_path / f"a{known.suffix}"
+    layer = viewer.add_labels(np.ones((20, 30), int))
+    viewer.layers.save(str(path), _writer=writer(key))
+    layer.data = np.eye(20, 30, dtype=int)
+    viewer.layers.save(str(path), _writer=writer(key))
+    (found,) = read_annotations(path, known)
+    assert np.array_equal(found.labels, np.eye(20, 30))
+    if known.keeps.ids:
+        layer.data = 2 * layer.data  # another class
+        viewer.layers.save(str(path), _writer=writer(key))
+        (found,) = read_annotations(path, known)
+        assert np.array_equal(found.labels, 2 * np.eye(20, 30))
 
 
 def test_saving_any_labels_layer(viewer: Viewer, tmp_path: Path) -> None:
@@ -208,11 +238,45 @@ def test_other_files_are_left_to_others(viewer: Viewer, tmp_path: Path, photo: P
     assert get_reader([]) is None
 
 
-def test_saving_without_a_word_about_the_format_is_as_before(tmp_path: Path) -> None:
+def test_objects_that_touch_get_a_layer_of_their_own(viewer: Viewer, tmp_path: Path) -> None:
+    labels = np.zeros((20, 30), np.uint16)
+    labels[:10, :10] = 2
+    objects = np.zeros((20, 30), np.uint32)
+    objects[:10, :5], objects[:10, 5:10] = 1, 2
+    export([Annotation("a", labels, CLASSES, objects)], format_of("coco"), tmp_path)
+    _, layer = viewer.open(tmp_path / "a.json", plugin=None)
+    assert np.array_equal(layer.data, objects)
+    assert not layer.visible
+    assert list(layer.features["name"]) == ["background", "dog 1", "dog 2"]
+    apart = Annotation("b", labels, CLASSES, (labels != 0).astype(np.uint32))
+    export([apart], format_of("coco"), tmp_path)
+    assert len(viewer.open(tmp_path / "b.json", plugin=None)) == 1
+
+
+@pytest.mark.parametrize("key", formats())
+def test_what_the_dialog_writes_is_offered_to_our_reader(
+    tmp_path: Path, key: str, labels: Any, viewer: Viewer
+) -> None:
+    known = formats()[key]
+    written = export([Annotation("cat_labels", labels, CLASSES)], known, tmp_path)
+    places = [path for path in (*written, tmp_path) if known.recognizes(path)]
+    assert any(PLUGIN in _npe2.get_readers(place) for place in places), places
+
+
+def test_saving_without_a_word_about_the_format_is_as_before(
+    tmp_path: Path, viewer: Viewer
+) -> None:
     """The writer that napari takes by itself for pictures is not ours."""
     manager = PluginManager.instance()
-    for kind, name in (("image", "a.png"), ("labels", "a.tif"), ("labels", "a.csv")):
-        found, _ = manager.get_writer(str(tmp_path / name), [kind])
+    for kinds, name in (
+        (["image"], "a.png"),
+        (["labels"], "a.tif"),
+        (["labels"], "a.csv"),
+        (["labels"], "a"),
+        (["labels", "labels"], "a"),
+        (["image", "labels"], "a"),
+    ):
+        found, _ = manager.get_writer(str(tmp_path / name), kinds)
         assert found is None or not found.command.startswith(PLUGIN)
 
 

@@ -8,7 +8,8 @@ such as OME-Zarr's, is moved as one.
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,13 @@ from pathlib import Path
 from napari_cliper.annotation.annotation import Annotation, merged_classes
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.atomic import atomic_write, check_writable
 from napari_cliper.files.formats.format import Format, Options
 from napari_cliper.files.indexed_png import CLASSES_FILE
 from napari_cliper.files.names import plain
+from napari_cliper.files.session import KEPT_FOR
 
-ONE_THING = ".zarr"  # a folder that ends so is one thing
+HIDDEN = ".napari-cliper-"  # how the name of a hidden folder begins
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,12 @@ def export(
     folder: str | Path,
     options: Options = Options(),
     overwrite: bool | Collection[str] = False,
+    ready: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Write annotations in a format, and `classes.json` beside them.
 
-    That is left out where pictures have different classes and the format itself keeps them all.
+    That is left out where pictures have different classes and the format itself keeps them all, and
+    for such a format where another one lies that is not among those to replace.
 
     Parameters
     ----------
@@ -61,7 +66,11 @@ def export(
         Where the files go, made if it is missing.
     options : Options
     overwrite : bool or collection of str
-        Whether files that are there may be replaced, or which: paths below the folder, with ``/``.
+        Whether files that are there may be replaced, or which: paths below the folder, with ``/``;
+        one that ends with ``/`` stands for all below it.
+    ready : callable
+        Called when everything is made and nothing has been put into its place. What it raises ends
+        the export.
 
     Returns
     -------
@@ -77,23 +86,19 @@ def export(
         already, each of them whole.
     """
     folder = Path(folder)
-    with (
-        _written(folder),
-        _made(folder),
-        tempfile.TemporaryDirectory(
-            prefix=".", suffix=".part", dir=folder, ignore_cleanup_errors=True
-        ) as hidden,
-    ):
-        new, old = Path(hidden, "new"), Path(hidden, "old")
-        new.mkdir()
-        old.mkdir()
-        _write(annotations, format_, new, options)
-        places = list(_places(new))
-        if overwrite is not True:
-            allowed = set(overwrite or ())
-            _check_free(folder, new, [place for place in places if place not in allowed])
-        for place in places:
-            _move(new / place, folder / place, old)
+    with _written(folder), _made(folder):
+        _remove_left_behind(folder)
+        with tempfile.TemporaryDirectory(
+            prefix=HIDDEN, suffix=".part", dir=folder, ignore_cleanup_errors=True
+        ) as hidden:
+            new, old = Path(hidden, "new"), Path(hidden, "old")
+            new.mkdir()
+            old.mkdir()
+            _write(annotations, format_, new, options)
+            places = _to_move(folder, new, format_, overwrite)
+            ready()
+            for place in places:
+                _move(new / place, folder / place, old)
     return [folder / place for place in places]
 
 
@@ -111,14 +116,44 @@ def preview(
         As by `export`, but not for files that are in the way.
     """
     folder = Path(folder)
+    check_writable(folder)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as hidden:
         new = Path(hidden)
         with _written(new):
             _write(annotations, format_, new, options)
             return [
                 Planned(place, _size(new / place), _is_taken(folder / place, new / place))
-                for place in _places(new)
+                for place in _places(new, format_)
             ]
+
+
+def _to_move(
+    folder: Path, new: Path, format_: Format, overwrite: bool | Collection[str]
+) -> list[str]:
+    """What is to be put into its place, once it is known that everything can be.
+
+    Raises
+    ------
+    NapariCliperError
+    """
+    places = list(_places(new, format_))
+    taken = [place for place in places if _is_taken(folder / place, new / place)]
+    if overwrite is not True:
+        allowed = tuple(overwrite or ())
+        below = tuple(one for one in allowed if one.endswith("/"))
+        taken = [place for place in taken if place not in allowed and not place.startswith(below)]
+        if taken == [CLASSES_FILE] and _keeps_classes(format_) and overwrite is not False:
+            return [place for place in places if place != CLASSES_FILE]
+        _refuse(folder, taken)
+    for place in places:
+        target, made = folder / place, new / place
+        above = next(up for up in target.parents if os.path.lexists(up))
+        if not above.is_dir():
+            raise NapariCliperError(f"“{above}” is a file, no folder: choose another folder.")
+        if os.path.lexists(target) and target.is_dir() != made.is_dir():
+            kind = "folder" if target.is_dir() else "file"
+            raise NapariCliperError(f"“{target}” is a {kind}: choose another name or folder.")
+    return places
 
 
 def _write(
@@ -130,13 +165,17 @@ def _write(
     try:
         text = merged_classes(lists).to_json()
     except NapariCliperError:
-        kept = format_.keeps
-        if not lists or not (kept.names and kept.colors and kept.ids):
+        if not lists or not _keeps_classes(format_):
             raise
         return  # each picture has classes of its own, and its own file says so
     if (folder / CLASSES_FILE).exists():
         raise NapariCliperError(f"“{CLASSES_FILE}” is the class list's: name the mask otherwise.")
     (folder / CLASSES_FILE).write_bytes(text.encode())
+
+
+def _keeps_classes(format_: Format) -> bool:
+    """Whether its own files tell all there is to know about the classes of a label map."""
+    return format_.keeps.names and format_.keeps.colors and format_.keeps.ids
 
 
 def _checked(
@@ -181,23 +220,28 @@ def _check_fits(annotation: Annotation, format_: Format) -> None:
         )
 
 
-def _places(folder: Path, below: str = "") -> Iterator[str]:
+def _places(folder: Path, format_: Format, below: str = "") -> Iterator[str]:
     """What there is in a folder, with ``/``: files, and folders that are one thing."""
     for path in sorted((folder / below).iterdir()):
-        if path.is_dir() and path.suffix != ONE_THING:
-            yield from _places(folder, f"{below}{path.name}/")
+        if path.is_dir() and not format_.one_thing:
+            yield from _places(folder, format_, f"{below}{path.name}/")
         else:
             yield below + path.name
 
 
 def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return path.stat().st_size
+    return sum(file.stat().st_size for file in _files(path).values())
 
 
-def _check_free(folder: Path, new: Path, places: Iterable[str]) -> None:
-    taken = [place for place in places if _is_taken(folder / place, new / place)]
+def _files(path: Path) -> dict[str, Path]:
+    """A file itself, or all files below a folder, by their paths in it."""
+    if not path.is_dir():
+        return {"": path}
+    return {str(file.relative_to(path)): file for file in path.rglob("*") if file.is_file()}
+
+
+def _refuse(folder: Path, taken: list[str]) -> None:
+    """Say what is in the way, if anything is."""
     if not taken:
         return
     first = folder / taken[0]
@@ -216,7 +260,10 @@ def _is_taken(target: Path, new: Path) -> bool:
     if not os.path.lexists(target):
         return False
     try:
-        return not target.is_file() or target.read_bytes() != new.read_bytes()
+        there, made = _files(target), _files(new)
+        if target.is_dir() != new.is_dir() or there.keys() != made.keys():
+            return True
+        return any(file.read_bytes() != made[name].read_bytes() for name, file in there.items())
     except OSError:
         return True
 
@@ -227,23 +274,26 @@ def _move(new: Path, target: Path, old: Path) -> None:
     target = Path(os.path.realpath(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     if new.is_file():
-        _sync(new)
-        new.replace(target)
+        with new.open("rb") as made, atomic_write(target, overwrite=True) as file:
+            shutil.copyfileobj(made, file)
         return
     kept = Path(tempfile.mkdtemp(dir=old)) / target.name
-    if os.path.lexists(target):
-        target.rename(kept)
     try:
+        if os.path.lexists(target):
+            target.rename(kept)
         new.rename(target)
-    except OSError:
-        with suppress(OSError):
+    except BaseException:
+        if os.path.lexists(kept) and not os.path.lexists(target):
             kept.rename(target)
         raise
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+def _remove_left_behind(folder: Path) -> None:
+    """Delete what exports that were killed have left here an hour ago or earlier."""
+    for path in folder.glob(f"{HIDDEN}*.part"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > KEPT_FOR:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -270,5 +320,3 @@ def _written(folder: Path) -> Iterator[None]:
             f"“{folder}” cannot be written ({error.strerror or error}): "
             "choose another folder, or make room and check its permissions."
         ) from error
-    except shutil.Error as error:
-        raise NapariCliperError(f"“{folder}” cannot be written ({error}).") from error

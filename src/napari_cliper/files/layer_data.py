@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from skimage.measure import label as connected
 
 from napari_cliper.annotation.annotation import (
     Annotation,
@@ -44,8 +45,7 @@ def annotation_of(
     NapariCliperError
         The labels are not between 0 and 65535.
     """
-    pixels = np.asarray(data[0] if attributes.get("multiscale") else data)
-    labels = checked_labels(pixels)
+    labels = checked_labels(data[0] if attributes.get("multiscale") else data)
     notes = attributes.get("metadata", {}).get(KEY, {})
     more = _placement(attributes, labels.ndim)
     if objects and OBJECTS in notes:
@@ -80,16 +80,41 @@ def layer_data_of(annotation: Annotation, translate: tuple[float, ...] = ()) -> 
         },
         "metadata": {KEY: {CLASSES: annotation.classes.to_json()}},
     }
-    attributes |= {
-        name: value
-        for name, value in (
-            ("scale", annotation.scale),
-            ("units", annotation.units),
-            ("translate", translate),
-        )
-        if value
-    }
+    attributes |= _placed(annotation, translate)
     return annotation.labels.astype(np.uint8 if narrow else np.uint16), attributes, "labels"
+
+
+def objects_data_of(annotation: Annotation, translate: tuple[float, ...] = ()) -> LayerData | None:
+    """The objects of an annotation as a Labels layer, or None if its labels tell them as well.
+
+    That is so where each connected part is one object.
+    """
+    labels, objects = annotation.labels, annotation.instances
+    if objects is None or labels.ndim != 2:
+        return None
+    parts = np.asarray(connected(labels, background=0, connectivity=2)).astype(np.uint64)
+    inside = labels != 0
+    pairs = np.unique(np.stack([parts[inside], objects[inside].astype(np.uint64)]), axis=1)
+    if all(len(np.unique(side)) == pairs.shape[1] for side in pairs):
+        return None
+    numbers, first = np.unique(objects[inside], return_index=True)
+    names = {entry.id: entry.name for entry in annotation.classes}
+    attributes: dict[str, Any] = {
+        "name": f"{annotation.name} objects",
+        "visible": False,
+        "features": {
+            "index": [0, *numbers.tolist()],
+            "name": ["background"]
+            + [
+                f"{names[label]} {number}"
+                for number, label in zip(
+                    numbers.tolist(), labels[inside][first].tolist(), strict=True
+                )
+            ],
+        },
+    }
+    attributes |= _placed(annotation, translate)
+    return objects.astype(np.uint16 if numbers.max() <= 65535 else np.uint32), attributes, "labels"
 
 
 def picture_data_of(
@@ -108,11 +133,14 @@ def picture_data_of(
     if pixels.shape[:2] != annotation.labels.shape:
         return None
     attributes: dict[str, Any] = {"name": picture.stem, "rgb": pixels.ndim == 3}
-    if annotation.scale:
-        attributes["scale"] = annotation.scale
-    if translate:
-        attributes["translate"] = translate
+    attributes |= _placed(annotation, translate)
     return pixels, attributes, "image"
+
+
+def _placed(annotation: Annotation, translate: tuple[float, ...]) -> dict[str, Any]:
+    """Where a layer lies and how large its pixels are, as far as that is known."""
+    known = {"scale": annotation.scale, "units": annotation.units, "translate": translate}
+    return {name: value for name, value in known.items() if value}
 
 
 def _classes_shown(attributes: Mapping[str, Any], labels: Any) -> ClassList | None:
@@ -129,6 +157,8 @@ def _classes_shown(attributes: Mapping[str, Any], labels: Any) -> ClassList | No
     colormap: Any = attributes.get("colormap")
     colors: dict[int, list[int]] = {}
     if hasattr(colormap, "map"):
+        if getattr(colormap, "use_selection", False):  # it would paint all but one label black
+            colormap = colormap.model_copy(update={"use_selection": False})
         shown = colormap.map(np.array(list(names)))[:, :3]
         colors = dict(zip(names, np.rint(shown * 255).astype(int).tolist(), strict=True))
     return foreign_classes(names, colors)

@@ -4,7 +4,7 @@ A writer is called ``write_`` and its format's key, with ``_`` for ``-``.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from napari_cliper.files.layer_data import (
     LayerData,
     annotation_of,
     layer_data_of,
+    objects_data_of,
     picture_data_of,
     refuse_others,
 )
@@ -69,6 +70,8 @@ def read(path: str | list[str]) -> list[LayerData]:
                 right += annotation.labels.shape[-1] * (annotation.scale or (1,))[-1]
                 layers += _picture(annotation, begin)
             layers.append(layer_data_of(annotation, _at(begin, annotation)))
+            objects = objects_data_of(annotation, _at(begin, annotation))
+            layers += [objects] if objects is not None else []
     return layers
 
 
@@ -104,9 +107,11 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _writer(format_: Format) -> Callable[[str, Sequence[LayerData]], list[str]]:
-    def write(path: str, layers: Sequence[LayerData]) -> list[str]:
-        """Write Labels layers; the file that the path names is replaced, no other."""
+def _writer(format_: Format) -> Callable[..., list[str]]:
+    def write(path: str, layers: Any, attributes: dict[str, Any] | None = None) -> list[str]:
+        """Write Labels layers; the file that the path names is replaced, and what is part of it."""
+        if attributes is not None:  # a writer of one layer gets its data and attributes alone
+            layers = [(layers, attributes, "labels")]
         refuse_others([kind for _, _, kind in layers])
         place = Path(path)
         if format_.suffix:
@@ -115,15 +120,16 @@ def _writer(format_: Format) -> Callable[[str, Sequence[LayerData]], list[str]]:
                 stem = stem[: -len(format_.suffix)]
         else:
             folder, stem = place, ""
-        names = [plain(attributes.get("name", "labels")) for _, attributes, _ in layers]
+        names = [plain(known.get("name", "labels")) for _, known, _ in layers]
         if len(layers) == 1 and stem:
             names = [stem]
         annotations = (
-            annotation_of(data, attributes, name, format_.keeps.instances)
-            for name, (data, attributes, _) in zip(names, layers, strict=True)
+            annotation_of(data, known, name, format_.keeps.instances)
+            for name, (data, known, _) in zip(names, layers, strict=True)
         )
-        # The file dialog has asked about this one.
-        written = export(annotations, format_, folder, overwrite={stem + format_.suffix})
+        # The file dialog has asked about what was typed, and about nothing else.
+        asked = {place.name, f"{stem}/"} if stem + format_.suffix == place.name else set()
+        written = export(annotations, format_, folder, overwrite=asked)
         return [str(path) for path in written]
 
     return write

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
@@ -61,6 +62,7 @@ class ExportDialog(QDialog):
         self._sources = sources(viewer, plane)
         self._picture = picture_file(viewer, plane)
         self._planned: Sequence[Planned] = ()
+        self._cancelled = Event()
         self._latest = Latest(self)
         self._latest.failed.connect(self._refuse)
         self._writing = Latest(self)
@@ -142,8 +144,7 @@ class ExportDialog(QDialog):
         self._visible.setChecked(choice.visible)
         self._masks.setChecked(choice.masks)
         self._pattern.setText(choice.pattern)
-        folder = choice.folder or (str(self._picture.parent) if self._picture else "")
-        self._folder.setText(folder or str(Path.home()))
+        self._folder.setText(choice.folder or self._usual_folder)
 
     def _list_classes(self) -> None:
         """Offer the classes of the chosen labels as void."""
@@ -185,8 +186,13 @@ class ExportDialog(QDialog):
             pattern=self._pattern.text(),
             void=self._void.currentData() or "",
             masks=self._masks.isChecked(),
-            folder=self._folder.text(),
+            folder="" if self._folder.text() == self._usual_folder else self._folder.text(),
         )
+
+    @property
+    def _usual_folder(self) -> str:
+        """The picture's, else the person's own."""
+        return str(self._picture.parent if self._picture else Path.home())
 
     @property
     def _chosen_format(self) -> Format:
@@ -222,6 +228,7 @@ class ExportDialog(QDialog):
 
     def _change(self) -> None:
         self._planned = ()
+        self._replace.setChecked(False)  # it was about other files
         self._latest.forget()
         self._write.setEnabled(False)
         self._soon.throttle()
@@ -272,8 +279,14 @@ class ExportDialog(QDialog):
         overwrite = allowed if self._replace.isChecked() else ()
         self._write.setEnabled(False)
         self._note.setText(f"Writing {format_.title}…")
+        cancelled = self._cancelled
+
+        def check() -> None:
+            if cancelled.is_set():
+                raise NapariCliperError("The export was cancelled: nothing has been written.")
+
         self._writing.ask(
-            lambda: export([annotation], format_, folder, options, overwrite), self._finish
+            lambda: export([annotation], format_, folder, options, overwrite, check), self._finish
         )
 
     def _finish(self, paths: Sequence[Path]) -> None:
@@ -284,7 +297,8 @@ class ExportDialog(QDialog):
         self.accept()
 
     def done(self, result: int) -> None:
-        """Look at nothing any more: the dialog goes."""
+        """Look at nothing any more, and write nothing: the dialog goes."""
+        self._cancelled.set()
         self._soon.cancel()
         self._latest.stop()
         super().done(result)

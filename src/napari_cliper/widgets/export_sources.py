@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +74,7 @@ class Source:
         role = self.key.replace(" as corrected", "")
         name = by_pattern(pattern, f"{plane.name}{place}_{role}", plane.name + place)
         found = annotation_of(np.array(data), attributes, plain(name), objects)
-        found = Annotation(**{**vars(found), "picture": picture})
+        found = replace(found, picture=picture)
         return found.only(_shown(self.layer, found)) if visible else found
 
 
@@ -94,7 +94,9 @@ def sources(viewer: Viewer, plane: Plane) -> list[Source]:
 
 
 def picture_file(viewer: Viewer, plane: Plane) -> Path | None:
-    """The file that the picture of a plane was opened from."""
+    """The file that a picture was opened from; None for a plane of a stack, which has no file."""
+    if plane.place:
+        return None
     layer: Any = next((one for one in viewer.layers if str(one.unique_id) == plane.picture), None)
     path = layer.source.path if layer is not None else None
     return Path(path) if path else None

@@ -22,7 +22,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.names import plain
 from napari_cliper.files.nearby import classes_near, picture_near
-from napari_cliper.files.objects import assemble, is_void, overlap_remark
+from napari_cliper.files.objects import assemble, overlap_remark, without_void
 from napari_cliper.files.pictures import explained
 
 KEY = "napari-cliper class"  # of the text chunk: one class, unlike indexed PNG's, a class list
@@ -34,9 +34,8 @@ def write(annotations: Iterable[Annotation], folder: Path, options: Options) -> 
     for annotation in annotations:
         place = folder / annotation.name
         place.mkdir()
+        annotation = without_void(annotation, options)
         for entry in annotation.classes:
-            if is_void(entry, options):
-                continue
             text = PngInfo()
             text.add_itxt(KEY, entry.model_dump_json())
             mask = np.where(annotation.labels == entry.id, 255, 0).astype(np.uint8)
@@ -221,4 +220,5 @@ FORMAT = Format(
     write=write,
     recognizes=recognizes,
     read=read,
+    one_thing=True,
 )

@@ -88,6 +88,10 @@ class Format:
     stacks : bool
         Whether it holds more than two axes.
     max_label : int
+    one_thing : bool
+        Whether each folder it writes is one thing, replaced as a whole, such as a Zarr store.
+    void_label : bool
+        Whether void is a label in its files, 255; else it is left out.
     """
 
     key: str
@@ -100,4 +104,5 @@ class Format:
     read: Read
     stacks: bool = False
     max_label: int = 65535
+    one_thing: bool = False
     void_label: bool = False

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from napari_cliper.annotation.annotation import Annotation, with_all
+from napari_cliper.annotation.annotation import VOID, Annotation, with_all
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.indexed_png import LABELS, encode_labels, holds_classes, load_labels
 from napari_cliper.files.nearby import picture_near
@@ -22,12 +22,20 @@ def read(path: Path, pictures: Path | None) -> Iterator[Annotation]:
     stem = path.stem
     name = stem.removesuffix(LABELS.removesuffix(".png"))
     picture = picture_near(name, path, pictures)
+    found = with_all(classes, labels)
+    remarks = []
+    if classes is None:
+        remarks.append(f"“{path.name}” tells no class names: they are its labels.")
+    if VOID in found.ids and (classes is None or VOID not in classes.ids):
+        remarks.append(
+            f"Its label {VOID} is taken for a class “void”: with the option void, it is no object."
+        )
     yield Annotation(
         stem,
         labels,
-        with_all(classes, labels),
+        found,
         picture=picture if picture != path else None,
-        remarks=() if classes else (f"“{path.name}” tells no class names: they are its labels.",),
+        remarks=tuple(remarks),
     )
 
 

@@ -28,7 +28,7 @@ from napari_cliper.annotation.annotation import (
 from napari_cliper.annotation.class_list import MAX_CLASSES, ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.formats.format import Format, Keeps, Options
-from napari_cliper.files.formats.ome_tiff import prepared
+from napari_cliper.files.formats.ome_tiff import check_total, prepared
 from napari_cliper.files.indexed_png import KEY
 from napari_cliper.files.names import plain
 from napari_cliper.files.nearby import classes_near, picture_near
@@ -233,6 +233,7 @@ def _pixels(array: "Array[Any] | Group", path: Path) -> NDArray[Any]:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and array.shape[-1] * array.shape[-2] > 2 * limit:
         raise Image.DecompressionBombError
+    check_total(path, array.shape)
     return np.asarray(array[...])
 
 
@@ -292,4 +293,5 @@ FORMAT = Format(
     recognizes=recognizes,
     read=read,
     stacks=True,
+    one_thing=True,
 )
