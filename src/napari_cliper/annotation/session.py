@@ -19,6 +19,7 @@ from napari_cliper.annotation.validation import REMEDY, newer_format, told
 from napari_cliper.errors import NapariCliperError
 
 FORMAT: Final = 1
+INSTANCES = "instances of "  # how the role of a layer begins that numbers a class's objects
 
 
 def _plain(name: str) -> str:

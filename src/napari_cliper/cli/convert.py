@@ -1,9 +1,9 @@
 """`napari-cliper convert`: masks of one tool as masks of another."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_cliper.annotation.annotation import Annotation
     from napari_cliper.annotation.class_list import ClassList
     from napari_cliper.files.formats import Format
+    from napari_cliper.files.importing import Numbering
 
 Paths = Annotated[
     list[Path],
@@ -32,7 +33,14 @@ Pictures = Annotated[
 ]
 ClassesFile = Annotated[
     Path | None,
-    typer.Option(help="A classes.json that says what the labels mean, in place of the files' own."),
+    typer.Option(
+        help="A classes.json that says what the labels mean, in place of the files' own; files "
+        "that have names alone get its labels."
+    ),
+]
+Layer = Annotated[
+    Literal["refined", "coarse", "instances", "all"],
+    typer.Option(help="What to take of a session; all there is if it has no refined mask."),
 ]
 Only = Annotated[
     str | None, typer.Option(help="Names of classes, separated by semicolons: no others.")
@@ -60,6 +68,7 @@ def convert(
     classes_file: ClassesFile = None,
     only: Only = None,
     void: Void = None,
+    layer: Layer = "refined",
     masks: Masks = False,
     pattern: Pattern = "{name}",
     overwrite: Overwrite = False,
@@ -73,16 +82,26 @@ def convert(
     target = format_of(to)
     source = None if from_ is None else format_of(from_)
     classes = None if classes_file is None else _class_list(classes_file)
+    wanted = None if only is None else _names(only)
     by_pattern(pattern, name="", picture="")  # a mistake in it shows before the work
     options = Options(void=void, masks=masks)
     with Reporter() as reporter:
+        asked = _Asked(source, pictures, classes, layer, target.keeps.instances, reporter.say)
 
         def read() -> Iterator["Annotation"]:
-            for annotation in _annotations(paths, source, pictures):
+            seen: dict[str, str] = {}
+            kept: dict[str, str] = {}
+            for annotation in _annotations(paths, asked):
                 reporter.show(f"Converting {annotation.name}")
                 for remark in annotation.remarks:
                     reporter.say(f"{annotation.name}: {remark}")
-                yield _chosen(annotation, classes, only, pattern)
+                seen |= {name.casefold(): name for name in annotation.classes.names}
+                annotation = _chosen(annotation, wanted, pattern)
+                kept |= {name.casefold(): name for name in annotation.classes.names}
+                yield annotation
+            # All has been read, and nothing is in its place yet.
+            _check_known(wanted or (), seen)
+            _check_known(() if void is None else [void.strip().casefold()], kept)
 
         if dry_run:
             for planned in preview(read(), target, output, options):
@@ -93,41 +112,117 @@ def convert(
     typer.echo(f"Written to {output}: {_files(len(written))}")
 
 
-def _annotations(
-    paths: list[Path], source: "Format | None", pictures: Path | None
-) -> Iterator["Annotation"]:
-    from napari_cliper.files.importing import read_annotations, session_annotations, within
+@dataclass(frozen=True)
+class _Asked:
+    """How masks are to be read."""
+
+    source: "Format | None"
+    pictures: Path | None
+    classes: "ClassList | None"
+    layer: Layer
+    objects: bool
+    say: Callable[[str], None]
+
+
+def _annotations(paths: list[Path], asked: _Asked) -> Iterator["Annotation"]:
+    """All masks, and a word about what may be masks and is passed over."""
+    from napari_cliper.files.importing import Numbering, left_out, within
     from napari_cliper.files.session import is_session
 
+    numbering = Numbering()
     for path in paths:
-        for found in within(path, source):
-            if source is None and is_session(found):
-                yield from session_annotations(found)
-            else:
-                yield from read_annotations(found, source, pictures)
+        shown: set[Path | None] = set()
+        found = within(path, asked.source)
+        for one in found:
+            session = asked.source is None and is_session(one)
+            read = _of_session(one, asked) if session else _of_file(one, asked, numbering)
+            for annotation in read:
+                shown.add(annotation.picture)
+                yield annotation
+        left = [] if asked.source else [one for one in left_out(path, found) if one not in shown]
+        if left:
+            first = left[0].name
+            asked.say(
+                f"1 file in “{path}” is of no format that is known surely, “{first}”: "
+                "it is left out."
+                if len(left) == 1
+                else f"{len(left)} files in “{path}” are of no format that is known surely, "
+                f"“{first}” for one: they are left out."
+            )
 
 
-def _chosen(
-    annotation: "Annotation", classes: "ClassList | None", only: str | None, pattern: str
-) -> "Annotation":
-    """With other classes, some of them, and another name, as they were asked for."""
+def _of_session(path: Path, asked: _Asked) -> Iterator["Annotation"]:
+    """The layers of a session that were asked for, or a word if it has none of them."""
     from napari_cliper.annotation.annotation import with_all
+    from napari_cliper.files.importing import session_annotations
+
+    found = False
+    for annotation in session_annotations(path, asked.objects, asked.layer):
+        found = True
+        if asked.classes is not None:
+            classes = with_all(asked.classes, annotation.labels)
+            annotation = replace(annotation, classes=classes)
+        yield annotation
+    if not found:
+        asked.say(f"“{path}” holds no layer “{asked.layer}”: it is left out.")
+
+
+def _of_file(path: Path, asked: _Asked, numbering: "Numbering") -> Iterator["Annotation"]:
+    """The masks of a file, with the labels that the whole run has for names."""
+    from napari_cliper.annotation.annotation import with_all
+    from napari_cliper.files.importing import by_names, read_annotations, recognized
+    from napari_cliper.files.nearby import classes_near
+
+    format_ = asked.source or recognized(path)
+    named = format_ is not None and format_.keeps.names and not format_.keeps.ids
+    near = classes_near(path) if named else None
+    if near is not None:
+        numbering.note(near)
+    for annotation in read_annotations(path, format_, asked.pictures):
+        if asked.classes is not None and named:
+            annotation = by_names(annotation, asked.classes)
+        elif asked.classes is not None:
+            classes = with_all(asked.classes, annotation.labels)
+            annotation = replace(annotation, classes=classes)
+        elif named and annotation.classes != near:
+            annotation = numbering.renumbered(annotation)
+        yield annotation
+
+
+def _names(only: str) -> set[str]:
+    """The names of classes, without regard to case.
+
+    Raises
+    ------
+    NapariCliperError
+        There are none.
+    """
+    if names := {name.strip().casefold() for name in only.split(";")} - {""}:
+        return names
+    raise NapariCliperError("No class is left to write: name at least one.")
+
+
+def _chosen(annotation: "Annotation", wanted: set[str] | None, pattern: str) -> "Annotation":
+    """With some of its classes, and another name, as they were asked for."""
     from napari_cliper.files.names import by_pattern, plain
 
-    if classes is not None:
-        annotation = replace(annotation, classes=with_all(classes, annotation.labels))
-    if only is not None:
-        # One that a picture does not know has no pixel there.
-        wanted = {name.strip().casefold() for name in only.split(";")} - {""}
-        known = {entry.name.casefold(): entry.id for entry in annotation.classes}
-        if unknown := sorted(wanted - known.keys()):
-            raise NapariCliperError(
-                f"“{unknown[0]}” is none of the classes of “{annotation.name}”: choose from "
-                f"{', '.join(annotation.classes.names)}."
-            )
-        annotation = annotation.only([known[name] for name in wanted])
+    if wanted is not None:
+        ids = [entry.id for entry in annotation.classes if entry.name.casefold() in wanted]
+        if ids:
+            annotation = annotation.only(ids)
+        else:  # a class list is never empty: it keeps its own
+            empty = annotation.labels * 0
+            annotation = replace(annotation, labels=empty, instances=None)
     picture = annotation.picture.stem if annotation.picture else annotation.name
     return replace(annotation, name=plain(by_pattern(pattern, annotation.name, picture)))
+
+
+def _check_known(wanted: Iterable[str], known: dict[str, str]) -> None:
+    """Refuse a name that no picture knows; `known` has names without regard to case."""
+    if known and (unknown := sorted(set(wanted) - known.keys())):
+        raise NapariCliperError(
+            f"“{unknown[0]}” is none of the classes: choose from {', '.join(known.values())}."
+        )
 
 
 def _class_list(path: Path) -> "ClassList":

@@ -1,6 +1,6 @@
 """What readers of other tools' files have in common."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import TypeVar
@@ -236,14 +236,18 @@ def named_classes(
         if name not in numbers:
             numbers[name] = next(free)
     colors = {id_: entry.color for id_, entry in entries.items()}
-    classes, labels = numbered_classes({n: name for name, n in numbers.items()}, path, colors)
+    named = {number: name for name, number in numbers.items()}
+    classes, labels = numbered_classes(named, path, colors, own=entries)
     return classes, {name: labels[id_] for name, id_ in numbers.items()}
 
 
 def numbered_classes(
-    names: Mapping[int, str], path: Path, colors: Mapping[int, tuple[int, int, int]] | None = None
+    names: Mapping[int, str],
+    path: Path,
+    colors: Mapping[int, tuple[int, int, int]] | None = None,
+    own: Collection[int] | None = None,
 ) -> tuple[ClassList, dict[int, int]]:
     """The same as `nearby.classes_for`, also for a file that has no names, as it has no objects."""
     if names:
-        return classes_for(names, path, colors)
+        return classes_for(names, path, colors, own)
     return classes_near(path) or with_all(None, np.zeros((1, 1), np.uint16)), {}

@@ -1,6 +1,7 @@
 """Label pictures as PNG files that carry their class list."""
 
 import io
+import json
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -77,9 +78,9 @@ def save_labels(
 
     check_target(path, classes, overwrite)
     beside = path.with_name(CLASSES_FILE)
-    with atomic_write(beside, overwrite=True) as json, atomic_write(path, overwrite) as png:
-        json.write(classes.to_json().encode())
-        json.flush()  # a full disk shows before either is moved to its place
+    with atomic_write(beside, overwrite=True) as list_, atomic_write(path, overwrite) as png:
+        list_.write(classes.to_json().encode())
+        list_.flush()  # a full disk shows before either is moved to its place
         png.write(encoded)
 
 
@@ -153,15 +154,41 @@ def load_labels(path: str | Path) -> tuple[NDArray[np.uint16], ClassList | None]
                 f"“{path}” holds colours, not labels: give an indexed or grey PNG."
             )
         labels = np.array(picture).astype(np.uint16) // scale
-    source = path
-    if text is None and (beside := path.with_name(CLASSES_FILE)).is_file():
-        source = beside
-        with explained(beside):
-            text = beside.read_bytes()
+    if text is None:
+        return labels, class_list_in(path.with_name(CLASSES_FILE))
+    return labels, _class_list(text, path)
+
+
+def class_list_in(path: Path) -> ClassList | None:
+    """The class list of a `classes.json`; None if there is none, or one of another tool.
+
+    Raises
+    ------
+    NapariCliperError
+        It cannot be read, or has the form of ours and is not valid.
+    """
+    if not path.is_file():
+        return None
+    with explained(path):
+        text = path.read_bytes()
+    return None if _is_of_others(text) else _class_list(text, path)
+
+
+def _class_list(text: str | bytes, path: Path) -> ClassList:
     try:
-        return labels, None if text is None else ClassList.from_json(text)
+        return ClassList.from_json(text)
     except NapariCliperError as error:
-        raise NapariCliperError(f"In “{source}”: {error}") from error
+        raise NapariCliperError(f"In “{path}”: {error}") from error
+
+
+def _is_of_others(text: bytes) -> bool:
+    """Whether it surely is no class list of ours; one that is damaged may be ours."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    classes = found.get("classes") if isinstance(found, dict) else None
+    return not isinstance(classes, list) or not all(isinstance(one, dict) for one in classes)
 
 
 def holds_classes(path: Path, grey: bool) -> bool:

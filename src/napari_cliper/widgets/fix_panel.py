@@ -11,11 +11,12 @@ from qtpy.QtWidgets import QComboBox, QLabel, QPushButton, QSpinBox, QVBoxLayout
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.annotation.palette import voc_palette
 from napari_cliper.annotation.regions import FIXES, instances
+from napari_cliper.annotation.session import INSTANCES
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets.latest import Latest
 from napari_cliper.widgets.layers import ResultLayer, dress
 from napari_cliper.widgets.parts import beside, form, narrow, part
-from napari_cliper.widgets.session_layers import INSTANCES, add_instances
+from napari_cliper.widgets.session_layers import add_instances
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -13,8 +13,8 @@ from napari.layers import Labels
 from napari_cliper.annotation.annotation import same_name
 from napari_cliper.annotation.class_edits import with_strays, without_strays
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
+from napari_cliper.annotation.session import INSTANCES, MaskNotes
 from napari_cliper.annotation.session import Mask as SavedMask
-from napari_cliper.annotation.session import MaskNotes
 from napari_cliper.files.layer_data import OBJECTS
 from napari_cliper.files.session import MaskMaps
 from napari_cliper.widgets import masks
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from napari_cliper.widgets.planes import Plane
     from napari_cliper.widgets.workspace import Workspace
 
-INSTANCES = "instances of "  # how the role of such a layer begins
 
 
 def label_layers(viewer: Viewer, plane_key: tuple[str, ...]) -> list[Labels]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_cliper.annotation.class_list import ClassEntry
+from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.foreign import boxed, drawn, named_classes, united
 from napari_cliper.files.polygons import filled
@@ -85,3 +85,15 @@ def test_classes_that_a_file_tells_more_of():
     assert labels == {"cat": 7, "hen": 1, "dog": 2, "cow": 3}
     assert {entry.name: entry.id for entry in classes} == labels
     assert classes[0].color == (1, 2, 3)
+
+
+def test_names_alone_get_the_numbers_of_the_list_near(tmp_path):
+    near = ClassList.parse("hen; dog; cat")
+    (tmp_path / "classes.json").write_text(near.to_json())
+    file = tmp_path / "file.json"
+    assert named_classes(["cat", "dog"], file) == (near, {"cat": 3, "dog": 2})
+    known = [ClassEntry(id=3, name="cat")]
+    assert named_classes(["dog"], file, known) == (near, {"cat": 3, "dog": 2})
+    classes, labels = named_classes(["dog"], file, [ClassEntry(id=1, name="cat")])
+    assert labels == {"cat": 1, "dog": 2}
+    assert classes.names == ("cat", "dog")
