@@ -1,5 +1,7 @@
 """Masks become polygons and come back without a pixel's difference."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import binary_fill_holes
 from skimage.measure import label
 
-from napari_cliper.files.polygons import border_of, filled, joined, polygons_of
+from napari_cliper.files.polygons import border_of, filled, joined, outline_of, polygons_of
 
 MASKS = st.tuples(st.integers(1, 24), st.integers(1, 24)).flatmap(lambda size: arrays(bool, size))
 
@@ -22,6 +24,28 @@ def test_there_and_back(mask):
 @given(MASKS.filter(np.any))
 def test_there_and_back_as_one_polygon(mask):
     assert np.array_equal(filled([joined(polygons_of(mask))], mask.shape), mask)
+
+
+@given(MASKS.filter(np.any))
+def test_there_and_back_as_an_outline(mask):
+    assert np.array_equal(filled([outline_of(mask)], mask.shape), mask)
+
+
+def test_many_holes_take_no_more_than_seconds():
+    # Holes times corners would be minutes; the second half is far from everything at first.
+    mask = np.random.default_rng(0).random((512, 1024)) > 0.05
+    mask[:, :512] = True
+    started = time.monotonic()
+    outline = outline_of(mask)
+    assert time.monotonic() - started < 20
+    assert np.array_equal(filled([outline], mask.shape), mask)
+
+
+def test_parts_that_touch_are_joined_where_they_do():
+    mask = np.eye(9, dtype=bool) | np.eye(9, dtype=bool)[::-1]
+    outline = outline_of(mask)
+    lengths = np.abs(outline - np.roll(outline, 1, axis=0)).sum(1)
+    assert lengths.sum() == 4 * mask.sum()  # nothing but the pixels' own edges
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -22,67 +22,68 @@ import zarr
 from bioio import BioImage
 from napari.layers import Layer
 from napari_ome_zarr import napari_get_reader
+from numpy.typing import NDArray
+from truth import SCALE, check, classes, maps
 
 LABELS = "labels/classes"
 
 
-def check_zarr(path: Path) -> None:
-    """The models accept it, and each reader finds labels with colours and names."""
+def check_zarr(path: Path, wanted: NDArray[np.uint16], ids: list[int]) -> None:
+    """The models accept it, and each reader finds the labels with colours and names."""
     root = zarr.open_group(path, mode="r")
     assert isinstance(ome_zarr_models.open_ome_zarr(root), v05.Image)
     assert v05.Labels.from_zarr(zarr.open_group(path / "labels", mode="r")).label_paths
     label = zarr.open_group(path / LABELS, mode="r")
     known = v05.ImageLabel.from_zarr(label).attributes.ome
     colors = {color.label_value: color.rgba for color in known.image_label.colors}
-    full = np.asarray(label["0"])
+    assert list(colors) == ids, colors
+    check(f"zarr, {path.name}", np.asarray(label["0"]), wanted)
 
     nodes = list(ome_zarr.reader.Reader(ome_zarr.io.parse_url(path))())
     (found,) = (node for node in nodes if node.load(ome_zarr.reader.Label))
-    assert np.array_equal(found.data[0], full)
+    check(f"ome-zarr, {path.name}", np.asarray(found.data[0]), wanted)
     assert set(found.metadata["color"]) == set(found.metadata["properties"]) == set(colors)
 
     above = set(path.parent.parent.glob("*"))
     (given,) = (one for one in napari_get_reader(str(path))() if one[2] == "labels")
     assert above == set(path.parent.parent.glob("*")), "it wrote a file"
     layer = Layer.create(*given)
-    assert np.array_equal(layer.data[0] if layer.multiscale else layer.data, full)
+    pixels = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    check(f"napari-ome-zarr, {path.name}", pixels, wanted)
+    assert tuple(layer.scale) == SCALE, layer.scale
     for id_, rgba in colors.items():
         assert np.allclose(layer.colormap.map(id_) * 255, rgba, atol=1), id_
     assert list(layer.features["index"]) == list(colors)
 
     image = BioImage(path, reader=bioio_ome_zarr.Reader)
-    assert np.array_equal(np.squeeze(image.data), np.squeeze(full))
+    check(f"bioio, {path.name}", np.squeeze(image.data), wanted)
 
 
-def check_tiff(path: Path) -> None:
-    """Its XML is valid, and the axes and sizes are the same to all."""
+def check_tiff(path: Path, wanted: NDArray[np.uint16]) -> None:
+    """Its XML is valid, and the labels and sizes are the same to all."""
     with tifffile.TiffFile(path) as tiff:
         assert tiff.is_ome
         assert len(tiff.series) == 1
         xml = str(tiff.ome_metadata)
-        pixels = tiff.series[0].asarray()
+        check(f"tifffile, {path.name}", tiff.series[0].asarray(), wanted)
     ome_types.validate_xml(xml)
     told = ome_types.from_xml(xml).images[0].pixels
     image = BioImage(path, reader=bioio_ome_tiff.Reader)
-    assert np.array_equal(np.squeeze(image.data), np.squeeze(pixels))
+    check(f"bioio, {path.name}", np.squeeze(image.data), wanted)
+    assert (told.physical_size_y, told.physical_size_x) == SCALE, told
     sizes = image.physical_pixel_sizes
-    for axis in "XYZ":
-        told_size = getattr(told, f"physical_size_{axis.lower()}")
-        assert told_size is None or getattr(sizes, axis) == told_size, (axis, sizes)
+    assert (sizes.Y, sizes.X) == SCALE, sizes
 
 
-def check(folder: Path) -> None:
-    """All of what is in a folder."""
-    zarrs = sorted((folder / "ome-zarr").glob("*.ome.zarr"))
-    tiffs = sorted((folder / "ome-tiff").glob("*.ome.tif"))
-    assert zarrs, "there is no OME-Zarr to check"
-    assert tiffs, "there is no OME-TIFF to check"
-    for path in zarrs:
-        check_zarr(path)
-    for path in tiffs:
-        check_tiff(path)
-    print(f"OME readers: {len(zarrs)} OME-Zarr and {len(tiffs)} OME-TIFF equal")
+def main(folder: Path) -> None:
+    """Both files of each picture."""
+    ids = list(classes(folder))
+    wanted = dict(maps(folder))
+    assert wanted, "there is nothing to check"
+    for name, labels in wanted.items():
+        check_zarr(folder / "ome-zarr" / f"{name}.ome.zarr", labels, ids)
+        check_tiff(folder / "ome-tiff" / f"{name}.ome.tif", labels)
 
 
 if __name__ == "__main__":
-    check(Path(sys.argv[1]))
+    main(Path(sys.argv[1]))

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+SCALE = (0.5, 0.25)  # micrometers that a pixel is high and wide
+
 
 def classes(folder: Path) -> dict[int, str]:
     """The name of each label."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from truth import SCALE
 
 from napari_cliper import ClassList
 from napari_cliper.annotation.annotation import Annotation
@@ -44,7 +45,16 @@ def main(folder: Path) -> None:
         picture = folder / "pictures" / f"{name}.png"
         pixels = random.integers(0, 256, (*size, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(picture)
-        annotations.append(Annotation(name, labels, CLASSES, picture=picture))
+        annotations.append(
+            Annotation(
+                name,
+                labels,
+                CLASSES,
+                picture=picture,
+                scale=SCALE,
+                units=("micrometer", "micrometer"),
+            )
+        )
     (folder / "truth" / "classes.json").write_text(CLASSES.to_json(), encoding="utf-8")
     for key, format_ in formats().items():
         export(annotations, format_, folder / key)

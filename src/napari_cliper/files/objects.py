@@ -1,7 +1,7 @@
 """The objects of an annotation, one by one, as formats of objects need them."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +40,6 @@ class Object:
         """How many pixels it has."""
         return int(np.count_nonzero(self.mask))
 
-    @property
-    def whole(self) -> NDArray[np.bool_]:
-        """Its pixels in the picture, (H, W)."""
-        whole = np.zeros(self.size, bool)
-        rows, columns = self.mask.shape
-        whole[self.top : self.top + rows, self.left : self.left + columns] = self.mask
-        return whole
-
 
 def objects_of(annotation: Annotation, options: Options = Options()) -> Iterator[Object]:
     """Its objects: by class in the order of the list, then from top to bottom.
@@ -72,6 +64,20 @@ def objects_of(annotation: Annotation, options: Options = Options()) -> Iterator
 def is_void(entry: ClassEntry, options: Options) -> bool:
     """Whether the options say that pixels of this class are no objects."""
     return options.void is not None and same_name(entry.name, options.void)
+
+
+def without_void(annotation: Annotation, options: Options) -> Annotation:
+    """The same without the class that the options call void.
+
+    If it has no other, it keeps that one, for a class list is never empty, but no pixel of it.
+    """
+    kept = [entry.id for entry in annotation.classes if not is_void(entry, options)]
+    if len(kept) == len(annotation.classes):
+        return annotation
+    if kept:
+        return annotation.only(kept)
+    nothing = None if annotation.instances is None else np.zeros_like(annotation.instances)
+    return replace(annotation, labels=np.zeros_like(annotation.labels), instances=nothing)
 
 
 def assemble(

@@ -6,7 +6,7 @@ which we use, gives back the same pixels.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from skimage.measure import label as connected
 from skimage.measure import regionprops
 
-Points = NDArray[np.floating]
+NEAREST = 8  # corners that are looked at around each, where rings are joined
 
 
 def polygons_of(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
@@ -52,23 +52,108 @@ def border_of(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     return joined([_border(ring) for ring in _rings(mask)])
 
 
+def outline_of(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """All parts and holes of a mask as one polygon, as `polygons_of` makes several.
+
+    Parameters
+    ----------
+    mask : (H, W) bool
+        At least one pixel.
+    """
+    return joined(_rings(mask))
+
+
 def joined(rings: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """One polygon that goes around several, over cuts of no width between them.
+    """One polygon that goes around several, over short cuts of no width between them.
 
     Parameters
     ----------
     rings : sequence of (n, 2) float64
         At least one.
     """
-    path = rings[0]
-    for ring in rings[1:]:
-        # From the corner that is nearest to one of this ring's.
-        start = ring[np.argmin(ring[:, 0])]
-        at = int(np.argmin(((path - start) ** 2).sum(1)))
-        begin = int(np.argmin(((ring - path[at]) ** 2).sum(1)))
-        turned = np.roll(ring, -begin, axis=0)
-        path = np.concatenate([path[: at + 1], turned, turned[:1], path[at:]])
-    return path
+    if len(rings) == 1:
+        return rings[0]
+    corners = np.concatenate(rings)
+    ends = np.cumsum([len(ring) for ring in rings]).tolist()
+    # A linked list: of each stop on the way, the corner it is at and the stop that follows.
+    corner, following = list(range(len(corners))), list(range(1, len(corners) + 1))
+    for ring, end in zip(rings, ends, strict=True):
+        following[end - 1] = end - len(ring)
+    for number, at, begin in _cuts(corners, rings):
+        # There, once around this ring, on which nothing hangs yet, and back.
+        end = ends[number]
+        before = begin - 1 if begin > end - len(rings[number]) else end - 1
+        following[before] = len(following)
+        following += [len(following) + 1, following[at]]
+        corner += [begin, at]
+        following[at] = begin
+    path, stop = [], 0
+    for _ in following:
+        path.append(corner[stop])
+        stop = following[stop]
+    return np.asarray(corners[path])
+
+
+def _cuts(
+    corners: NDArray[np.float64], rings: Sequence[NDArray[np.float64]]
+) -> Iterator[tuple[int, int, int]]:
+    """Which cuts join all rings to the first one; those that are nearer to it come first.
+
+    Yields
+    ------
+    ring : int
+        Which one is joined.
+    at, begin : int
+        The cut leads from this corner, of a ring that is joined already, to this one of its own.
+    """
+    from scipy.sparse import coo_matrix  # type: ignore[import-untyped]
+    from scipy.sparse.csgraph import (  # type: ignore[import-untyped]
+        breadth_first_order,
+        minimum_spanning_tree,
+    )
+
+    owner = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+    ends = _candidates(corners, owner)
+    length = ((corners[ends[:, 0]] - corners[ends[:, 1]]) ** 2).sum(1)
+    ends = ends[np.argsort(length, kind="stable")]
+    ends = np.where((owner[ends[:, 0]] > owner[ends[:, 1]])[:, None], ends[:, ::-1], ends)
+    low, high = owner[ends].T
+    # The shortest cut between each two rings, known by its place in the order.
+    _, place = np.unique(low * len(rings) + high, return_index=True)
+    size = (len(rings), len(rings))
+    graph = coo_matrix((place + 1.0, (low[place], high[place])), size).tocsr()
+    tree = minimum_spanning_tree(graph)
+    cuts = {(low[i], high[i]): ends[i].tolist() for i in tree.data.astype(int) - 1}
+    order, parents = breadth_first_order(tree, 0, directed=False)
+    for ring in order[1:].tolist():
+        above = int(parents[ring])
+        first, second = cuts[min(ring, above), max(ring, above)]
+        yield (ring, first, second) if above < ring else (ring, second, first)
+
+
+def _candidates(corners: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Short cuts between rings, (n, 2) corners, which surely reach all of them.
+
+    From each corner to some of the nearest, and from each ring's corner farthest to the left to the
+    nearest one of a ring that begins farther to the left.
+    """
+    from scipy.spatial import KDTree  # type: ignore[import-untyped]
+
+    # Many corners have the same x or y, with which the other ways to build it are slow.
+    tree = KDTree(corners, balanced_tree=False, compact_nodes=False)
+    near = tree.query(corners, min(NEAREST, len(corners)))[1]
+    found = [np.stack([np.repeat(np.arange(len(near)), near.shape[1]), near.ravel()], 1)]
+    sorted_ = np.lexsort([corners[:, 1], corners[:, 0]])
+    _, first = np.unique(owner[sorted_], return_index=True)
+    rank = np.argsort(np.argsort(first))[owner]  # of each corner's ring, from the left
+    for begin in sorted_[np.sort(first)[1:]].tolist():
+        number, others = NEAREST, near[begin]
+        while not (earlier := rank[others] < rank[begin]).any():
+            number *= 4
+            others = tree.query(corners[begin], min(number, len(corners)))[1]
+        found.append(np.array([[begin, others[earlier][0]]]))
+    cuts = np.concatenate(found)
+    return np.asarray(cuts[owner[cuts[:, 0]] != owner[cuts[:, 1]]])
 
 
 def filled(polygons: Sequence[ArrayLike], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -105,7 +190,7 @@ def decoded(runs: Any) -> NDArray[np.bool_]:
 
 
 def _rings(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    """The outlines of a mask whose pixels are connected by sides, the outer one first."""
+    """The outlines of all parts and holes of a mask; the first is an outer one."""
     padded = np.pad(mask, 1)
     height, width = mask.shape[0] + 1, mask.shape[1] + 1  # of the grid of corners
     # The four pixels around each corner.
@@ -135,7 +220,7 @@ def _rings(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
             follow[edge], edge = -1, follow[edge]
         places = np.array(corners)
         rings.append(np.stack([places % width, places // width], 1).astype(np.float64))
-    return sorted(rings, key=lambda ring: -_area(ring))
+    return rings
 
 
 def _border(ring: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -149,9 +234,3 @@ def _border(ring: NDArray[np.float64]) -> NDArray[np.float64]:
     pixels = np.stack([first, last], 1).reshape(-1, 2)
     new = (pixels != np.roll(pixels, 1, axis=0)).any(1)
     return pixels[new] if new.any() else pixels[:1]
-
-
-def _area(ring: NDArray[np.float64]) -> float:
-    """Twice the area, less than 0 for a hole."""
-    x, y = ring[:, 0], ring[:, 1]
-    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1))

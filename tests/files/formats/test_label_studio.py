@@ -11,7 +11,7 @@ from annotations import ours
 from napari_cliper.annotation.annotation import Annotation
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.exporting import export
-from napari_cliper.files.formats import format_of
+from napari_cliper.files.formats import coco, format_of
 from napari_cliper.files.importing import read_annotations, recognized
 
 STUDIO = format_of("label-studio")
@@ -216,6 +216,14 @@ def test_several_pictures_are_one_file(tmp_path):
     export([Annotation(name, blank, ours("cat")) for name in "ab"], STUDIO, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"classes.json", "tasks.json", "tasks.xml"}
     assert [found.name for found in read(tmp_path / "tasks.json")] == ["a", "b"]
+
+
+def test_files_that_are_too_large_are_refused(tmp_path, monkeypatch):
+    path = saved(tmp_path, task(region()))
+    monkeypatch.setattr(coco, "LARGEST", 100)
+    assert not STUDIO.recognizes(path)
+    with pytest.raises(NapariCliperError, match="has more than 0 MiB: split it"):
+        read(path)
 
 
 def test_the_class_list_is_not_overwritten(tmp_path):

@@ -12,7 +12,7 @@ from annotations import ours
 from napari_cliper.annotation.annotation import Annotation
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.exporting import export
-from napari_cliper.files.formats import Options, format_of
+from napari_cliper.files.formats import Options, coco, format_of
 from napari_cliper.files.importing import read_annotations, recognized
 
 LABELME = format_of("labelme")
@@ -173,6 +173,24 @@ def test_what_labelme_writes_has_what_it_reads(tmp_path):
     assert content["shapes"][0]["points"] == [[1, 1], [5, 5]]
     mask = np.array(Image.open(io.BytesIO(base64.b64decode(content["shapes"][0]["mask"]))))
     assert np.array_equal(mask, labels[1:6, 1:6] == 1)
+
+
+def test_a_part_with_many_holes_is_a_bitmap(tmp_path):
+    labels = np.ones((64, 64), np.uint16)
+    labels[1:-1:3, 1:-1:3] = 0
+    for name, lines, kind in (("few", 30, "polygon"), ("many", 64, "mask")):
+        export([Annotation(name, labels[:lines], ours("cat"))], LABELME, tmp_path)
+        content = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))
+        assert [shape["shape_type"] for shape in content["shapes"]] == [kind]
+        assert np.array_equal(read(tmp_path / f"{name}.json").labels, labels[:lines])
+
+
+def test_files_that_are_too_large_are_refused(tmp_path, monkeypatch):
+    path = saved(tmp_path, shape(SQUARE))
+    monkeypatch.setattr(coco, "LARGEST", 100)
+    assert not LABELME.recognizes(path)
+    with pytest.raises(NapariCliperError, match="has more than 0 MiB: split it"):
+        read(path)
 
 
 def test_the_class_list_is_not_overwritten(tmp_path):

@@ -10,7 +10,7 @@ from annotations import ours
 from napari_cliper.annotation.annotation import Annotation, foreign_classes
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.exporting import export
-from napari_cliper.files.formats import Options, format_of
+from napari_cliper.files.formats import Options, format_of, ome_tiff
 from napari_cliper.files.importing import read_annotations, recognized
 
 OME = format_of("ome-tiff")
@@ -189,6 +189,13 @@ def test_missing_planes_are_refused(tmp_path):
     path = written(tmp_path, (3, 5, 7))
     path.write_bytes(path.read_bytes().replace(b'SizeZ="3"', b'SizeZ="9"'))
     with pytest.raises(NapariCliperError, match="lacks some of its planes: copy"):
+        read(path)
+
+
+def test_more_labels_than_fit_are_refused(tmp_path, monkeypatch):
+    path = written(tmp_path, (3, 5, 7))
+    monkeypatch.setattr(ome_tiff, "MOST", 104)
+    with pytest.raises(NapariCliperError, match="holds 105 labels, and at most 104 are read"):
         read(path)
 
 

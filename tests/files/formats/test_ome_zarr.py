@@ -12,7 +12,7 @@ from napari_cliper.annotation.annotation import Annotation
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.exporting import export
-from napari_cliper.files.formats import Options, format_of
+from napari_cliper.files.formats import Options, format_of, ome_tiff
 from napari_cliper.files.importing import read_annotations, recognized
 
 OME = format_of("ome-zarr")
@@ -284,6 +284,13 @@ def test_pickled_objects_are_not_opened(tmp_path, dtype, place):
 def test_what_is_no_labels_is_refused(tmp_path, labels, message):
     with pytest.raises(NapariCliperError, match=message):
         read(foreign(tmp_path / "cells.zarr", labels=labels))
+
+
+def test_more_labels_than_fit_are_refused(tmp_path, monkeypatch):
+    path = foreign(tmp_path / "cells.zarr")
+    monkeypatch.setattr(ome_tiff, "MOST", 23)
+    with pytest.raises(NapariCliperError, match="holds 24 labels, and at most 23 are read"):
+        read(path)
 
 
 def test_absurd_sizes_are_refused(tmp_path, monkeypatch):

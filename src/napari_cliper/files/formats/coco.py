@@ -36,7 +36,7 @@ from napari_cliper.files.polygons import filled, polygons_of
 from napari_cliper.files.review import SUFFIXES
 from napari_cliper.files.run_lengths import decode, encode
 
-LARGEST = 2**29  # bytes of a file; the largest of COCO's own has 449 million
+LARGEST = 2**29  # bytes of a JSON file of any format; the largest of COCO's own has 449 million
 LONGEST = 5_000_000  # pixels around an object, of which each takes pycocotools 80 bytes
 ROUGHEST = 50_000  # pixels' edges around an object that gets polygons: nobody edits longer ones
 TITLE = "COCO instances"
@@ -223,13 +223,23 @@ def load(path: Path, model: type[Model], title: str) -> Model:
     return read_json(path, model, title)
 
 
+def is_small_json(path: Path) -> bool:
+    """Whether a path is a JSON file's, by its name, which is small enough to look into.
+
+    Raises
+    ------
+    OSError
+    """
+    return path.suffix.lower() == ".json" and path.is_file() and path.stat().st_size <= LARGEST
+
+
 def holds(path: Path, key: str, empty: bool = False) -> bool:
     """Whether it is a JSON file with the lists of COCO, and annotations with a key, or none.
 
     Never raises.
     """
     try:
-        if path.suffix.lower() != ".json" or not path.is_file() or path.stat().st_size > LARGEST:
+        if not is_small_json(path):
             return False
         content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
         lists = ("images", "annotations", "categories")
@@ -393,11 +403,6 @@ def _color(color: Any) -> tuple[int, int, int] | None:
     except (TypeError, ValueError, KeyError):
         return None
     return known.color
-
-
-def _is_key(part: int | str) -> bool:
-    """Whether a part of pydantic's place is in the file, and not the name of a type."""
-    return isinstance(part, int) or (part.isidentifier() and not part.startswith("_"))
 
 
 FORMAT = Format(

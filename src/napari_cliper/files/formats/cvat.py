@@ -373,7 +373,7 @@ def _named(
         known = {name: id_ for id_, name in _names(classes).items()} if classes else {}
         if classes and all(name in known for name in names.values()):
             return classes, {number: known[name] for number, name in names.items()}
-    return classes_for(names, path, colors) if names else (None, {})
+    return classes_for(names, path, colors, own=()) if names else (None, {})
 
 
 def _read_labels(file: ReadMost, place: Path, meaning: _Meaning) -> NDArray[np.uint16]:

@@ -25,8 +25,8 @@ from napari_cliper.files.foreign import (
     named_picture,
     picture_name,
     picture_size,
-    read_json,
 )
+from napari_cliper.files.formats.coco import is_small_json, load
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.indexed_png import CLASSES_FILE
 from napari_cliper.files.names import different
@@ -259,13 +259,13 @@ def recognizes(path: Path) -> bool:
     """Whether a file holds tasks with masks or outlines, or ours without any."""
     try:
         with explained(path):
-            if path.suffix.lower() != ".json" or not path.is_file():
+            if not is_small_json(path):
                 return False
             content = path.read_bytes()
         # Other formats' files may be large: look before they are understood.
         if b'"data"' not in content or b'"result"' not in content:
             return False
-        tasks = read_json(path, Tasks, FORMAT.title).root
+        tasks = load(path, Tasks, FORMAT.title).root
     except NapariCliperError:
         return False
     return any(task.regions or task.data.napari_cliper for task in tasks)
@@ -273,7 +273,7 @@ def recognizes(path: Path) -> bool:
 
 def read(path: Path, pictures: Path | None) -> Iterator[Annotation]:
     """Read tasks as we write them, or as Label Studio exports them as JSON."""
-    tasks = read_json(path, Tasks, FORMAT.title).root
+    tasks = load(path, Tasks, FORMAT.title).root
     # For all tasks together, so that a label means the same in all of them.
     known = (
         entry

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
+from skimage.measure import euler_number, regionprops
 from skimage.measure import label as connected
-from skimage.measure import regionprops
 
 from napari_cliper.annotation.annotation import Annotation
 from napari_cliper.errors import NapariCliperError
@@ -30,9 +30,9 @@ from napari_cliper.files.foreign import (
     named_picture,
     picture_name,
     picture_size,
-    read_json,
     united,
 )
+from napari_cliper.files.formats.coco import is_small_json, load
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.indexed_png import CLASSES_FILE
 from napari_cliper.files.nearby import picture_near
@@ -41,6 +41,7 @@ from napari_cliper.files.pictures import explained
 from napari_cliper.files.polygons import border_of
 
 VERSION = "5.5.0"  # of labelme, whose files these are like
+MOST_HOLES = 300  # of a part that gets a polygon: nobody edits more
 # The fewest points of each type that has an area.
 LEAST = {"polygon": 3, "oriented_rectangle": 4, "rectangle": 2, "circle": 2}
 
@@ -103,7 +104,9 @@ def _shapes(annotation: Annotation, options: Options) -> Iterator[dict[str, Any]
 
 
 def _polygon(mask: NDArray[np.bool_], top: int, left: int) -> dict[str, Any] | None:
-    """A part as a polygon; None if labelme would make another mask of it."""
+    """A part as a polygon; None if labelme would make another mask of it, or of too many holes."""
+    if 1 - euler_number(mask, connectivity=1) > MOST_HOLES:
+        return None
     border = border_of(mask)
     if len(border) < 3 or not np.array_equal(_lined(border, "polygon", mask.shape), mask):
         return None
@@ -128,13 +131,13 @@ def recognizes(path: Path) -> bool:
     """Whether a file has labelme's form."""
     try:
         with explained(path):
-            if path.suffix.lower() != ".json" or not path.is_file():
+            if not is_small_json(path):
                 return False
             content = path.read_bytes()
         # Other formats' files may be large: look before they are understood.
         if b'"shapes"' not in content or b'"imagePath"' not in content:
             return False
-        read_json(path, Document, FORMAT.title)
+        load(path, Document, FORMAT.title)
     except NapariCliperError:
         return False
     return True
@@ -142,7 +145,7 @@ def recognizes(path: Path) -> bool:
 
 def read(path: Path, pictures: Path | None) -> Iterator[Annotation]:
     """Read one picture's shapes."""
-    document = read_json(path, Document, FORMAT.title)
+    document = load(path, Document, FORMAT.title)
     if document.imageHeight is None or document.imageWidth is None:
         size = picture_size(path, picture_near(document.imagePath, path, pictures))
     else:

@@ -23,7 +23,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.indexed_png import KEY
 from napari_cliper.files.nearby import classes_near, picture_near
-from napari_cliper.files.objects import is_void
+from napari_cliper.files.objects import without_void
 from napari_cliper.files.pictures import explained
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
 ENDINGS = (".ome.tif", ".ome.tiff", ".tif", ".tiff")
+MOST = 4_000_000_000  # labels that are read from a file
 LABELS = "_labels"  # what names of label pictures end in
 _SIZES = {
     "X": ("PhysicalSizeX", "PhysicalSizeXUnit", "µm"),
@@ -100,7 +101,7 @@ def prepared(
     Raises
     ------
     NapariCliperError
-        It has more than five axes, or no other class than the one called void.
+        It has more than five axes.
     """
     ndim = annotation.labels.ndim
     if ndim not in AXES:
@@ -108,12 +109,23 @@ def prepared(
             f"“{annotation.name}” has {ndim} axes, and OME holds 2 to {max(AXES)}: "
             "export fewer planes."
         )
-    kept = [entry.id for entry in annotation.classes if not is_void(entry, options)]
-    if len(kept) < len(annotation.classes):
-        annotation = annotation.only(kept)
+    annotation = without_void(annotation, options)
     classes = annotation.classes
     narrow = max(classes.ids) <= 255
     return AXES[ndim], annotation.labels.astype(np.uint8 if narrow else np.uint16), classes
+
+
+def check_total(path: Path, shape: Iterable[int]) -> None:
+    """Refuse more labels, of all planes together, than anybody has memory for.
+
+    Raises
+    ------
+    NapariCliperError
+    """
+    if (total := math.prod(shape)) > MOST:
+        raise NapariCliperError(
+            f"“{path}” holds {total} labels, and at most {MOST} are read: crop it or split it."
+        )
 
 
 def recognizes(path: Path) -> bool:
@@ -209,6 +221,7 @@ def _check_whole(path: Path, series: "TiffPageSeries") -> None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and page.imagewidth * page.imagelength > 2 * limit:
         raise Image.DecompressionBombError
+    check_total(path, series.get_shape(False))
     there = sum(one is not None for one in series.pages)
     if series.dataoffset is None and there * page.size < math.prod(series.get_shape(False)):
         raise NapariCliperError(

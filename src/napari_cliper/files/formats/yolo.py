@@ -26,7 +26,7 @@ from napari_cliper.files.names import different
 from napari_cliper.files.nearby import classes_near, picture_near
 from napari_cliper.files.objects import assemble, is_void, objects_of, overlap_remark
 from napari_cliper.files.pictures import explained
-from napari_cliper.files.polygons import joined, polygons_of
+from napari_cliper.files.polygons import outline_of
 
 DATA, LABELS = "data.yaml", "labels"
 NAMES = (DATA, "data.yml", "dataset.yaml", "classes.txt")  # where names may be, best first
@@ -85,7 +85,7 @@ def write(annotations: Iterable[Annotation], folder: Path, options: Options) -> 
         lists.setdefault(annotation.classes)
         lines = texts.setdefault(annotation.name, [])
         for thing in objects_of(annotation, options):
-            outline = joined(polygons_of(thing.mask)) + np.array([thing.left, thing.top])
+            outline = outline_of(thing.mask) + np.array([thing.left, thing.top])
             lines.append((thing.entry.id, _text(outline / (width, height))))
     classes = [entry for entry in merged_classes(lists) if not is_void(entry, options)]
     index = {entry.id: place for place, entry in enumerate(classes)}
@@ -167,7 +167,7 @@ def read(path: Path, pictures: Path | None) -> Iterator[Annotation]:
         present = {index for file in files for _, index, _ in _lines(file)}
         names = {index: f"class {index}" for index in sorted(present)}
         remarks.append(f"No {DATA} near “{path}” tells the classes' names: they are numbers.")
-    classes, ids = numbered_classes(names, meaning.path or path)
+    classes, ids = numbered_classes(names, meaning.path or path, own=())
     found = {file: _picture(file, pictures) for file in files}
     lost = [file for file in files if found[file] is None and file.stem not in meaning.sizes]
     if 0 < len(lost) < len(files):
