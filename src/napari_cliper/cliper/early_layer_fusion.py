@@ -134,7 +134,8 @@ def project_heads(
     bias = attention.in_proj_bias.unflatten(0, (3, -1))[wanted]
     projected = F.linear(tokens.to(weight.dtype), weight.flatten(0, 1), bias.flatten())
     split = projected.unflatten(-1, (len(weight), attention.num_heads, -1))
-    return split.permute(2, 0, 3, 1, 4).unbind()
+    heads: tuple[Tensor, ...] = split.permute(2, 0, 3, 1, 4).unbind()
+    return heads
 
 
 def similarity(left: Tensor, right: Tensor) -> Tensor:
@@ -401,9 +402,7 @@ def fuse_early_layers(
         fused.next_round()
         if index not in embedded and index != count - 1:
             continue
-        weights = _last_block_weights(
-            settings.attention, last.attn, last.ln_1(layer), fused, proxy
-        )
+        weights = _last_block_weights(settings.attention, last.attn, last.ln_1(layer), fused, proxy)
         if index in embedded:
             place = embedded.index(index)
             torch.matmul(weights.to(values.dtype), values[place], out=mixed[place])
