@@ -4,7 +4,9 @@ import collections
 import gc
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import open_clip
@@ -18,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from napari_cliper.cliper import ImageEncoder, Settings, TextEncoder, drain
 from napari_cliper.cliper.early_layer_fusion import fuse_early_layers
+from napari_cliper.cliper.text import encode_prompts
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import open_clip_names, open_clip_towers
 from napari_cliper.models.choices import Choices
@@ -564,3 +567,26 @@ def test_weights_of_a_built_in_preset_are_pinned_as_there():
     assert preset.encoder == get_preset("large").encoder
     (encoder, _) = Choices(encoder="ViT-B-16:laion2b_s34b_b88k").as_changes()
     assert encoder["encoder"]["weights"]["files"] == {"open_clip_model.safetensors": ""}
+
+
+@torch.no_grad()
+def test_sentences_are_read_without_their_padding(clip):
+    _, text_encoder = clip
+    assert text_encoder.causal
+    model, seen = text_encoder.encode.__self__, []
+    model.transformer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1]))
+    words, templates = ["a cat", "small dogs", "x"], ["{}", "a photo of two {}."]
+    found = encode_prompts(text_encoder, words, templates)
+    assert seen == [9]
+    whole = replace(text_encoder, encode=model.encode_text, causal=False)
+    wanted = encode_prompts(whole, words, templates)
+    assert seen == [9, 77]
+    torch.testing.assert_close(found, wanted)
+    for word, row in zip(words, found, strict=True):  # in the order they were asked for
+        torch.testing.assert_close(encode_prompts(whole, [word], templates)[0], row)
+
+
+def test_towers_whose_tokens_see_each_other_read_the_padding() -> None:
+    siglip = SimpleNamespace(attn_mask=None, text_pool_type="last")
+    assert not open_clip_towers.is_causal(siglip)
+    assert not open_clip_towers.is_causal(SimpleNamespace())

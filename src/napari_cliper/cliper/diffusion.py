@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,22 +114,30 @@ def self_attention_layers(unet: Any) -> list[Any]:
     ]
 
 
+class _SeenAll(Exception):
+    """All layers have been recorded: what would follow is for nobody."""
+
+
 def record_attention(layers: Sequence[Any], run: Callable[[], object]) -> HeadMaps:
-    """What these layers attend to while `run` runs.
+    """What these layers attend to while `run` runs; it is left as soon as the last is reached.
 
     The layers compute what they always do: only their inputs are looked at, on the way in.
     """
     recorded: dict[int, tuple[Tensor, ...]] = {}
+    wanted = {id(layer) for layer in layers}
 
     def record(layer: Any, arguments: tuple[Tensor, ...], keywords: dict[str, Any]) -> None:
         tokens = arguments[0] if arguments else keywords["hidden_states"]
         recorded[id(layer)] = tuple(
             layer.head_to_batch_dim(project(tokens)) for project in (layer.to_q, layer.to_k)
         )
+        if recorded.keys() == wanted:
+            raise _SeenAll
 
     hooks = [layer.register_forward_pre_hook(record, with_kwargs=True) for layer in layers]
     try:
-        run()
+        with suppress(_SeenAll):
+            run()
     finally:
         for hook in hooks:
             hook.remove()

@@ -114,14 +114,28 @@ def embed_patches(visual: Any, pixels: Tensor) -> Tensor:
     return embedded
 
 
-def project_heads(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values of a block's attention, each (B, heads, T, head width)."""
-    weight = attention.in_proj_weight
-    projected = F.linear(tokens.to(weight.dtype), weight, attention.in_proj_bias)
-    batch, length, _ = projected.shape
-    split = projected.view(batch, length, 3, attention.num_heads, -1)
-    queries, keys, values = split.permute(2, 0, 3, 1, 4)
-    return queries, keys, values
+def project_heads(
+    attention: Any, tokens: Tensor, wanted: slice = slice(0, 3)
+) -> tuple[Tensor, ...]:
+    """Queries, keys and values of a block's attention, or some of them.
+
+    Parameters
+    ----------
+    attention : torch.nn.MultiheadAttention
+    tokens : (B, T, width) float
+    wanted : slice
+        Of queries, keys and values, in this order.
+
+    Returns
+    -------
+    tuple of (B, heads, T, head width)
+    """
+    weight = attention.in_proj_weight.unflatten(0, (3, -1))[wanted]
+    bias = attention.in_proj_bias.unflatten(0, (3, -1))[wanted]
+    projected = F.linear(tokens.to(weight.dtype), weight.flatten(0, 1), bias.flatten())
+    split = projected.unflatten(-1, (len(weight), attention.num_heads, -1))
+    heads: tuple[Tensor, ...] = split.permute(2, 0, 3, 1, 4).unbind()
+    return heads
 
 
 def similarity(left: Tensor, right: Tensor) -> Tensor:
@@ -269,6 +283,7 @@ def keep_alike(likeness: Tensor) -> Tensor:
     return likeness.masked_fill(~kept, float("-inf")).softmax(dim=-1)
 
 
+VALUES = slice(2, 3)
 # Which of queries, keys and values are compared; the softmaxes of several pairs are added.
 _PAIRS: dict[LastBlockAttention, list[tuple[int, int]]] = {
     "query-query": [(0, 0)],
@@ -281,11 +296,12 @@ _PAIRS: dict[LastBlockAttention, list[tuple[int, int]]] = {
 
 def _last_block_weights(
     kind: LastBlockAttention,
-    heads: tuple[Tensor, Tensor, Tensor],
+    attention: Any,
+    normalised: Tensor,
     fused: FusedAttention,
     proxy: Tensor | None,
 ) -> Tensor:
-    """W_k, (1 or heads, T, T), for one layer's queries, keys and values."""
+    """W_k, (1 or heads, T, T), for one layer's normalised tokens, (1, T, width)."""
     if kind == "fused":
         return fused.weights()
     if kind == "proxy":
@@ -293,7 +309,9 @@ def _last_block_weights(
             raise ValueError("proxy attention needs another vision model's patch features")
         return proxy[None]
     if kind == "identity":
-        return torch.eye(heads[2].shape[-2], device=heads[2].device)[None]
+        return torch.eye(normalised.shape[-2], device=normalised.device)[None]
+    # Only these compare tokens, and need queries or keys.
+    heads = project_heads(attention, normalised)
     weights = [similarity(heads[left], heads[right])[0] for left, right in _PAIRS[kind]]
     return weights[0] if len(weights) == 1 else torch.stack(weights).sum(dim=0)
 
@@ -375,24 +393,30 @@ def fuse_early_layers(
     proxy = proxy_weights(proxy_features) if proxy_features is not None else None
     fused: FusedAttention = (MeanAttention if paper else BalancedAttention).of(summed, len(blocks))
     last = blocks[-1]
-    embeddings: dict[int, Tensor] = {}
-    for index, tokens in enumerate(layers):
+    embedded = range(count) if keep_layers else wanted
+    # One product for the values of all layers, and one for what becomes of them.
+    tokens = torch.cat([layers[index] for index in embedded])
+    (values,) = project_heads(last.attn, last.ln_1(tokens), VALUES)
+    mixed = torch.empty_like(values)
+    for index, layer in enumerate(layers):
         fused.next_round()
-        if index not in wanted and index != count - 1 and not keep_layers:
+        if index not in embedded and index != count - 1:
             continue
-        heads = project_heads(last.attn, last.ln_1(tokens))
-        weights = _last_block_weights(settings.attention, heads, fused, proxy)
-        if index in wanted or keep_layers:
-            mixed = merge_heads(last.attn, weights, heads[2])
-            finished = _finish_last_block(last, tokens, mixed, settings.whole_last_block)
-            embedding = visual.ln_post(finished)[0]
-            embeddings[index] = embedding @ visual.proj.float() if project else embedding
+        weights = _last_block_weights(settings.attention, last.attn, last.ln_1(layer), fused, proxy)
+        if index in embedded:
+            place = embedded.index(index)
+            torch.matmul(weights.to(values.dtype), values[place], out=mixed[place])
+    merged = last.attn.out_proj(mixed.transpose(1, 2).flatten(2)).float()
+    finished = _finish_last_block(last, tokens, merged, settings.whole_last_block)
+    embeddings = visual.ln_post(finished)
+    if project:
+        embeddings = embeddings @ visual.proj.float()
     return FusedFeatures(
-        torch.stack([embeddings[index] for index in wanted]),
+        embeddings[[embedded.index(index) for index in wanted]] if keep_layers else embeddings,
         weights.mean(dim=0)[1:, 1:],
         kept,
         tuple(layer_attention),
-        torch.stack(list(embeddings.values())) if keep_layers else None,
+        embeddings if keep_layers else None,
     )
 
 

@@ -28,6 +28,8 @@ class TextEncoder:
     context_length : int
         How many tokens fit.
     device : torch.device
+    causal : bool
+        Whether tokens after a sentence's end make no difference, and `encode` takes any L.
     """
 
     encode: Callable[[Tensor], Tensor]
@@ -35,23 +37,28 @@ class TextEncoder:
     count_tokens: Callable[[str], int]
     context_length: int
     device: torch.device
+    causal: bool = False
 
 
-def check_length(encoder: TextEncoder, prompts: Sequence[str], templates: Sequence[str]) -> None:
-    """Refuse a prompt that the text tower would cut, naming it.
+def lengths(encoder: TextEncoder, prompts: Sequence[str], templates: Sequence[str]) -> list[int]:
+    """How many tokens each prompt takes in each template, prompt by prompt.
 
     Raises
     ------
     NapariCliperError
+        The text tower would cut one; it is named.
     """
+    counts: list[int] = []
     for prompt in prompts:
-        longest = max(encoder.count_tokens(template.format(prompt)) for template in templates)
+        counts += (encoder.count_tokens(template.format(prompt)) for template in templates)
+        longest = max(counts[-len(templates) :])
         if longest > encoder.context_length:
             shown = prompt if len(prompt) <= 40 else prompt[:37] + "…"
             raise NapariCliperError(
                 f"“{shown}” is too long for the text encoder ({longest} tokens with the template, "
                 f"{encoder.context_length} fit): shorten the name or give fewer synonyms."
             )
+    return counts
 
 
 @torch.no_grad()
@@ -77,13 +84,20 @@ def encode_prompts(
     NapariCliperError
         If a prompt is too long for the text tower.
     """
-    check_length(encoder, prompts, templates)
+    counts = lengths(encoder, prompts, templates)
     sentences = [template.format(prompt) for prompt in prompts for template in templates]
-    encoded = [
-        encoder.encode(encoder.tokenize(sentences[start : start + BATCH]).to(encoder.device))
-        for start in range(0, len(sentences), BATCH)
-    ]
-    units = F.normalize(torch.cat(encoded).float(), dim=-1)
+    # Those of like length together, for a batch is as long as its longest.
+    order = sorted(range(len(sentences)), key=counts.__getitem__)
+    encoded = []
+    for start in range(0, len(sentences), BATCH):
+        places = order[start : start + BATCH]
+        tokens = encoder.tokenize([sentences[place] for place in places])
+        if encoder.causal:
+            tokens = tokens[:, : counts[places[-1]]]
+        encoded.append(encoder.encode(tokens.to(encoder.device)))
+    found = F.normalize(torch.cat(encoded).float(), dim=-1)
+    units = torch.empty_like(found)
+    units[order] = found
     return F.normalize(units.view(len(prompts), len(templates), -1).mean(dim=1), dim=-1)
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import torch
@@ -56,14 +57,41 @@ def load_clip(
     config = suitable_config(encoder.architecture)
     model = build(config, encoder.architecture, read_tensors(weights), dtype).to(device)
     tokenizer = open_clip.get_tokenizer(encoder.architecture)
+    causal = is_causal(model)
     text_encoder = TextEncoder(
-        model.encode_text,
+        MethodType(_encode_causal, model) if causal else model.encode_text,
         tokenizer,
         lambda words: len(tokenizer.encode(words)) + 2,  # beginning and end
         tokenizer.context_length,
         device,
+        causal,
     )
     return ImageEncoder(model.visual, encoder.mean, encoder.std), text_encoder
+
+
+def is_causal(model: Any) -> bool:
+    """Whether padding after a sentence's end makes no difference to its embedding.
+
+    CLIP's tokens see only what is before them, and the one at the sentence's end is taken, whose
+    number is the highest.
+    """
+    masked = getattr(model, "attn_mask", None) is not None
+    return masked and getattr(model, "text_pool_type", None) == "argmax"
+
+
+def _encode_causal(model: Any, tokens: Tensor) -> Tensor:
+    """(B, L) tokens to (B, D) embeddings, as open_clip's `CLIP.encode_text` does where L is 77."""
+    length = tokens.shape[1]
+    embedded = model.token_embedding(tokens) + model.positional_embedding[:length]
+    embedded = embedded.to(model.transformer.get_cast_dtype())
+    encoded = model.transformer(embedded, attn_mask=model.attn_mask[:length, :length])
+    rows = torch.arange(len(tokens), device=tokens.device)
+    pooled: Tensor = model.ln_final(encoded[rows, tokens.argmax(dim=-1)])
+    projection = model.text_projection
+    if projection is None:
+        return pooled
+    linear = isinstance(projection, torch.nn.Linear)
+    return projection(pooled) if linear else pooled @ projection  # type: ignore[no-any-return]
 
 
 def load_dual(
