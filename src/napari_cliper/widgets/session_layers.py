@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from napari_cliper.widgets.workspace import Workspace
 
 
-
 def label_layers(viewer: Viewer, plane_key: tuple[str, ...]) -> list[Labels]:
     """The layers of a plane that a session holds: its masks, and instances."""
     return [
