@@ -10,7 +10,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor
 from torch.nn import functional as F
 
-import plain_method as plain
+from napari_cliper.benchmark import plain
 from napari_cliper.cliper import CLIPer, ImageEncoder, Settings, TextEncoder, drain
 from napari_cliper.cliper.early_layer_fusion import fuse_early_layers
 from reference_cases import fill_by_name

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from torch import Tensor
 from torch.nn import functional as F
 
-import plain_method as plain
+from napari_cliper.benchmark import plain
 from napari_cliper.cliper import Encoding, SharedSelfAttention, drain
 from napari_cliper.cliper.compensation import HeadMaps
 from napari_cliper.cliper.inspection import (
@@ -184,8 +184,8 @@ def attentions() -> list[Tensor]:
     tokens, found = plain.tokens_of(visual, pixels()), []
     with torch.no_grad():
         for block in visual.transformer.resblocks[:-1]:
-            found.append(plain.attend(block, tokens))
-            tokens = block(tokens)
+            weights, tokens = plain.attend(block, tokens)
+            found.append(weights)
     return found
 
 

@@ -52,10 +52,17 @@ def load_clip(
     NapariCliperError
         If open_clip has no such architecture, the method cannot use it, or the weights are others.
     """
+    config = suitable_config(encoder.architecture)
+    model = build(config, encoder.architecture, read_tensors(weights), dtype)
+    return towers_of(model.to(device), encoder, device)
+
+
+def towers_of(
+    model: Any, encoder: ClipEncoder, device: torch.device
+) -> tuple[ImageEncoder, TextEncoder]:
+    """Both towers of an open_clip model that is on a device already."""
     import open_clip
 
-    config = suitable_config(encoder.architecture)
-    model = build(config, encoder.architecture, read_tensors(weights), dtype).to(device)
     tokenizer = open_clip.get_tokenizer(encoder.architecture)
     causal = is_causal(model)
     text_encoder = TextEncoder(

