@@ -89,7 +89,9 @@ def _filled(kind: Any, config: dict[str, Any], device: torch.device, dtype: torc
     """A model with random weights; its own way to make them takes a minute."""
     with torch.device("meta"):
         model = kind(**config)
-    model = model.to(dtype).to_empty(device=device)
+    model = model.to_empty(device=device)
+    if dtype != torch.float32:
+        model = model.to(dtype)
     for parameter in model.parameters():
         if parameter.ndim < 2:
             nn.init.ones_(parameter)

@@ -125,9 +125,10 @@ class _Work:
         self.engine.label(self.scores)
 
     def slider(self) -> None:
-        """Labels at other thresholds."""
+        """Labels at other thresholds, all classes being in the picture."""
         labeller = self._large().labeller(self.engine.settings)
-        labeller.labels(self.engine.thresholds())
+        present = torch.ones(len(WORDS), dtype=torch.bool, device=self.latent.device)
+        labeller.labels(self.engine.thresholds(), present)
 
     def point(self) -> None:
         """One row, carried through the maps."""
