@@ -17,10 +17,21 @@ from napari_cliper.files.nearby import classes_for, classes_near, picture_near
 from napari_cliper.files.pictures import explained, read_picture
 from napari_cliper.files.polygons import filled
 
+LARGEST = 2**29  # bytes of a JSON file of any format; the largest of COCO's own has 449 million
 LONGEST = 20_000_000  # pixels around an object, of which each takes pycocotools 80 bytes
 
 Model = TypeVar("Model", bound=BaseModel)
 Part = tuple[int, int, NDArray[np.bool_]]  # where a mask's box begins, and the mask
+
+
+def is_small_json(path: Path) -> bool:
+    """Whether a path is a JSON file's, by its name, which is small enough to look into.
+
+    Raises
+    ------
+    OSError
+    """
+    return path.suffix.lower() == ".json" and path.is_file() and path.stat().st_size <= LARGEST
 
 
 def read_json(path: Path, model: type[Model], title: str) -> Model:
@@ -36,8 +47,14 @@ def read_json(path: Path, model: type[Model], title: str) -> Model:
     Raises
     ------
     NapariCliperError
-        There is no such file, it cannot be read, or it is not as the model says.
+        There is no such file, it is too large, cannot be read, or is not as the model says.
     """
+    with explained(path):
+        size = path.stat().st_size
+    if size > LARGEST:
+        raise NapariCliperError(
+            f"“{path}” has more than {LARGEST >> 20} MiB: split it into smaller files."
+        )
     with explained(path):
         content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")  # Windows' byte order mark
     try:

@@ -73,7 +73,7 @@ class Source:
         place = "".join(f"_{at}" for at in plane.place)
         role = self.key.replace(" as corrected", "")
         name = by_pattern(pattern, f"{plane.name}{place}_{role}", plane.name + place)
-        found = annotation_of(np.array(data), attributes, plain(name), objects)
+        found = annotation_of(data, attributes, plain(name), objects)
         found = replace(found, picture=picture)
         return found.only(_shown(self.layer, found)) if visible else found
 

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from annotations import ours
 from napari_cliper.annotation.annotation import Annotation
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files import foreign
 from napari_cliper.files.exporting import export
 from napari_cliper.files.formats import Options, format_of
 from napari_cliper.files.importing import read_annotations, recognized
@@ -244,7 +244,7 @@ def test_what_does_not_fit_together_is_refused(tmp_path, changes, message):
 
 def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
     path = kitchen(tmp_path)
-    monkeypatch.setattr(sys.modules[FORMAT.read.__module__], "LARGEST", 100)
+    monkeypatch.setattr(foreign, "LARGEST", 100)
     assert recognized(path) is None
     with pytest.raises(NapariCliperError, match="split it into smaller files"):
         list(read_annotations(path, FORMAT))

@@ -10,8 +10,9 @@ from PIL import Image
 from annotations import ours
 from napari_cliper.annotation.annotation import Annotation
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files import foreign
 from napari_cliper.files.exporting import export
-from napari_cliper.files.formats import coco, format_of
+from napari_cliper.files.formats import format_of
 from napari_cliper.files.importing import read_annotations, recognized
 
 STUDIO = format_of("label-studio")
@@ -220,7 +221,7 @@ def test_several_pictures_are_one_file(tmp_path):
 
 def test_files_that_are_too_large_are_refused(tmp_path, monkeypatch):
     path = saved(tmp_path, task(region()))
-    monkeypatch.setattr(coco, "LARGEST", 100)
+    monkeypatch.setattr(foreign, "LARGEST", 100)
     assert not STUDIO.recognizes(path)
     with pytest.raises(NapariCliperError, match="has more than 0 MiB: split it"):
         read(path)

@@ -11,8 +11,9 @@ from PIL import Image, ImageDraw
 from annotations import ours
 from napari_cliper.annotation.annotation import Annotation
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files import foreign
 from napari_cliper.files.exporting import export
-from napari_cliper.files.formats import Options, coco, format_of
+from napari_cliper.files.formats import Options, format_of
 from napari_cliper.files.importing import read_annotations, recognized
 
 LABELME = format_of("labelme")
@@ -187,7 +188,7 @@ def test_a_part_with_many_holes_is_a_bitmap(tmp_path):
 
 def test_files_that_are_too_large_are_refused(tmp_path, monkeypatch):
     path = saved(tmp_path, shape(SQUARE))
-    monkeypatch.setattr(coco, "LARGEST", 100)
+    monkeypatch.setattr(foreign, "LARGEST", 100)
     assert not LABELME.recognizes(path)
     with pytest.raises(NapariCliperError, match="has more than 0 MiB: split it"):
         read(path)

@@ -20,9 +20,9 @@ from napari_cliper.annotation.annotation import Annotation, merged_classes, with
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.foreign import (
-    Model,
     Part,
     checked_size,
+    is_small_json,
     named_picture,
     picture_name,
     read_json,
@@ -31,12 +31,10 @@ from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.names import different
 from napari_cliper.files.nearby import classes_for, classes_near
 from napari_cliper.files.objects import Object, assemble, is_void, objects_of, overlap_remark
-from napari_cliper.files.pictures import explained
 from napari_cliper.files.polygons import filled, polygons_of
 from napari_cliper.files.review import SUFFIXES
 from napari_cliper.files.run_lengths import decode, encode
 
-LARGEST = 2**29  # bytes of a JSON file of any format; the largest of COCO's own has 449 million
 LONGEST = 5_000_000  # pixels around an object, of which each takes pycocotools 80 bytes
 ROUGHEST = 50_000  # pixels' edges around an object that gets polygons: nobody edits longer ones
 TITLE = "COCO instances"
@@ -126,7 +124,7 @@ def write(annotations: Iterable[Annotation], folder: Path, options: Options) -> 
 
 def read(path: Path, pictures: Path | None) -> Iterator[Annotation]:
     """Read the objects of each picture; where they overlap, the last one lies on top."""
-    document = load(path, _Document, TITLE)
+    document = read_json(path, _Document, TITLE)
     images = by_id(document.images, "image", path)
     classes, labels = classes_of(document.categories, path)
     things: dict[int, list[tuple[str, _Thing]]] = {id_: [] for id_ in images}
@@ -205,32 +203,6 @@ def write_json(
         "categories": categories,
     }
     path.write_bytes(json.dumps(document, ensure_ascii=False).encode())
-
-
-def load(path: Path, model: type[Model], title: str) -> Model:
-    """Read and check a JSON file.
-
-    Raises
-    ------
-    NapariCliperError
-    """
-    with explained(path):
-        size = path.stat().st_size
-    if size > LARGEST:
-        raise NapariCliperError(
-            f"“{path}” has more than {LARGEST >> 20} MiB: split it into smaller files."
-        )
-    return read_json(path, model, title)
-
-
-def is_small_json(path: Path) -> bool:
-    """Whether a path is a JSON file's, by its name, which is small enough to look into.
-
-    Raises
-    ------
-    OSError
-    """
-    return path.suffix.lower() == ".json" and path.is_file() and path.stat().st_size <= LARGEST
 
 
 def holds(path: Path, key: str, empty: bool = False) -> bool:

@@ -21,12 +21,13 @@ from napari_cliper.files.foreign import (
     boxed,
     checked_size,
     drawn,
+    is_small_json,
     named_classes,
     named_picture,
     picture_name,
     picture_size,
+    read_json,
 )
-from napari_cliper.files.formats.coco import is_small_json, load
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.indexed_png import CLASSES_FILE
 from napari_cliper.files.names import different
@@ -265,7 +266,7 @@ def recognizes(path: Path) -> bool:
         # Other formats' files may be large: look before they are understood.
         if b'"data"' not in content or b'"result"' not in content:
             return False
-        tasks = load(path, Tasks, FORMAT.title).root
+        tasks = read_json(path, Tasks, FORMAT.title).root
     except NapariCliperError:
         return False
     return any(task.regions or task.data.napari_cliper for task in tasks)
@@ -273,7 +274,7 @@ def recognizes(path: Path) -> bool:
 
 def read(path: Path, pictures: Path | None) -> Iterator[Annotation]:
     """Read tasks as we write them, or as Label Studio exports them as JSON."""
-    tasks = load(path, Tasks, FORMAT.title).root
+    tasks = read_json(path, Tasks, FORMAT.title).root
     # For all tasks together, so that a label means the same in all of them.
     known = (
         entry

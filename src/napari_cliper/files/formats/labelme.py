@@ -26,13 +26,14 @@ from napari_cliper.files.foreign import (
     box_of,
     checked_corners,
     checked_size,
+    is_small_json,
     named_classes,
     named_picture,
     picture_name,
     picture_size,
+    read_json,
     united,
 )
-from napari_cliper.files.formats.coco import is_small_json, load
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.indexed_png import CLASSES_FILE
 from napari_cliper.files.nearby import picture_near
@@ -137,7 +138,7 @@ def recognizes(path: Path) -> bool:
         # Other formats' files may be large: look before they are understood.
         if b'"shapes"' not in content or b'"imagePath"' not in content:
             return False
-        load(path, Document, FORMAT.title)
+        read_json(path, Document, FORMAT.title)
     except NapariCliperError:
         return False
     return True
@@ -145,7 +146,7 @@ def recognizes(path: Path) -> bool:
 
 def read(path: Path, pictures: Path | None) -> Iterator[Annotation]:
     """Read one picture's shapes."""
-    document = load(path, Document, FORMAT.title)
+    document = read_json(path, Document, FORMAT.title)
     if document.imageHeight is None or document.imageWidth is None:
         size = picture_size(path, picture_near(document.imagePath, path, pictures))
     else:
@@ -238,8 +239,9 @@ FORMAT = Format(
         ids=False,
         instances=True,
         note="An object of several parts is a group. A part that labelme would fill differently as "
-        "a polygon, most often one with holes or of a pixel or two, is a bitmap, as are all with "
-        "the option masks (labelme 5.3 or newer). Labels and colours are in the class list beside.",
+        "a polygon, most often one with holes or of a pixel or two, is a bitmap. So is one of more "
+        "than 300 holes, and with the option masks every object (labelme 5.3 or newer). Labels and "
+        "colours are in the class list beside; a class without objects is only there.",
     ),
     write=write,
     recognizes=recognizes,

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from napari_cliper.annotation.annotation import Annotation, with_all
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.files.foreign import checked_size, named_picture
+from napari_cliper.files.foreign import checked_size, named_picture, read_json
 from napari_cliper.files.formats.coco import (
     Category,
     Picture,
@@ -25,7 +25,6 @@ from napari_cliper.files.formats.coco import (
     check_known,
     classes_of,
     holds,
-    load,
     names_of,
     picture_record,
     remarks_of,
@@ -80,7 +79,7 @@ def write(annotations: Iterable[Annotation], folder: Path, options: Options) -> 
 
 def read(path: Path, pictures: Path | None) -> Iterator[Annotation]:
     """Read the segments of each picture, which lie in a folder of the file's name."""
-    document = load(path, _Document, TITLE)
+    document = read_json(path, _Document, TITLE)
     images = by_id(document.images, "image", path)
     classes, labels = classes_of(document.categories, path)
     records: dict[int, tuple[str, _Segments]] = {}
