@@ -16,6 +16,8 @@ os.environ["NAPARI_CONFIG"] = ""
 os.environ["NAPARI_CLIPER_CACHE"] = f"{_CACHES.name}/cache"
 os.environ["HF_HUB_CACHE"] = f"{_CACHES.name}/hub"
 os.environ.pop("NAPARI_CLIPER_WEIGHTS", None)
+# The same result whatever the processor has; what “auto” takes by itself has tests of its own.
+os.environ["NAPARI_CLIPER_PRECISION"] = "float32"
 
 
 @pytest.fixture(autouse=True)

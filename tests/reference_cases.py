@@ -33,6 +33,8 @@ from napari_cliper.cliper.compensation import (
     AttentionSource,
     Compensation,
     FeatureAffinity,
+    Maps,
+    WholeMaps,
     prepare_maps,
 )
 
@@ -205,15 +207,20 @@ class Case:
         if shaken_by is not None:
             random = torch.Generator().manual_seed(shaken_by)
             latent = latent + 1e-6 * torch.randn(latent.shape, generator=random)
-        return source.attention_of_latent(latent).stacked()
+        return stacked(source.attention_of_latent(latent))
 
     def refine(self, raw: Tensor, coarse: Tensor | None = None) -> Tensor:
         """The refined map from raw maps; of our own coarse map where none is given."""
         settings = self.settings
-        maps = prepare_maps(raw, settings.activation_threshold, settings.head_fusion)
+        maps = prepare_maps(WholeMaps(raw), settings.activation_threshold, settings.head_fusion)
         if coarse is None:
             coarse = self.engine.score(self.encoding, *self.text).coarse
         return Compensation(maps, (self.made["latent_grid"],) * 2).refine(coarse)
+
+
+def stacked(maps: Maps) -> Tensor:
+    """All of some raw maps, (n, P, P)."""
+    return torch.stack([maps.rows(index, slice(None)) for index in range(len(maps))])
 
 
 @dataclass(frozen=True)

@@ -78,13 +78,26 @@ def test_list(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "compensation, vision model" in rows["dinov2-base"]
     assert f"Downloads: {tmp_path / 'hub'} (HF_HUB_CACHE or HF_HOME moves it)" in done.out
     assert f"Converted weights: {tmp_path / 'cache'} (NAPARI_CLIPER_CACHE moves it)" in done.out
+    kept = f"Encoded pictures and words: {tmp_path / 'cache' / 'encodings'}"
+    assert f"{kept} (holds 0 bytes, delete it to empty it; nothing more is kept, " in done.out
     assert "Your folder: none" in done.out
     assert "Downloads forbidden: no" in done.out
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("NAPARI_CLIPER_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("NAPARI_CLIPER_KEEP", "1.5")
+    (tmp_path / "cache" / "encodings").mkdir(parents=True)
+    (tmp_path / "cache" / "encodings" / "a.safetensors").write_bytes(bytes(12_000))
     done = run("list")
+    assert f"{kept} (holds 12 kB, delete it to empty it; up to 1.5 GB is kept, " in done.out
     assert "Downloads forbidden: yes" in done.out
     assert f"Your folder: {tmp_path}" in done.out
+
+
+def test_list_with_a_size_that_is_none(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAPARI_CLIPER_KEEP", "lots")
+    done = run("list")
+    assert done.status == 2
+    assert "“lots” is no size for kept encodings: give gigabytes, 0 or more" in done.err
 
 
 def test_list_imports_no_torch_and_asks_nothing(fake: FakeHub, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import skimage.data
 
 import napari_cliper as nc
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
-from napari_cliper.cliper import SharedSelfAttention, TransformerSelfAttention
-from napari_cliper.cliper.early_layer_fusion import proxy_weights
+from napari_cliper.cliper import CLIPer, SharedSelfAttention, TransformerSelfAttention
+from napari_cliper.cliper.last_block import proxy_weights
+from napari_cliper.cliper.steps import Steps
 from napari_cliper.inspector import Inspector
 from napari_cliper.models.choices import Choices
 from napari_cliper.models.presets import load_methods
@@ -45,6 +46,7 @@ def test_segment_once_then_again_with_other_words(
     again = model.segment(encoding, "sofa = couch, settee; cat")
     np.testing.assert_allclose(again.presence, result.presence[::-1], rtol=1e-4)
     # Rounding may move a patch over a threshold from one pass of the tower to the next.
+    model.encodings.clear()
     anew = model.segment(cat, "cat; sofa = couch, settee")
     assert (anew.labels == result.labels).mean() > 0.99
 
@@ -122,16 +124,51 @@ def test_compensation_costs_no_second_pass(
     )
     expected = drain(second.compensation(cat, engine.settings))
     assert encoding.compensation is not None
-    np.testing.assert_allclose(encoding.compensation.maps, expected.maps, atol=1e-5)
+    for found, wanted in zip(encoding.compensation.maps, expected.maps, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_steps_have_names_and_can_be_left(model: Segmenter, cat: np.ndarray) -> None:
+    model.encodings.clear()
     steps = model.segment_steps(cat, "cat")
     assert next(steps).name
     steps.close()
     names: list[str] = []
     drain(model.segment_steps(cat, "unheard-of word"), lambda step: names.append(step.name))
     assert {"Reading the words", "Looking at the picture", "Labelling"} == set(names)
+
+
+def test_a_picture_is_encoded_once(cat: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[bool] = []
+    encode = CLIPer.encode
+
+    def count(self: CLIPer, image: np.ndarray, inspect: bool) -> Steps[Encoding]:
+        looked.append(inspect)
+        return encode(self, image, inspect)
+
+    monkeypatch.setattr(CLIPer, "encode", count)
+    model = nc.load("small", "cpu", changes=QUICK)
+    first = model.segment(cat, "cat")
+    model.segment(cat.copy(), "cat; sofa")
+    assert looked == [False]
+    np.testing.assert_array_equal(model.segment(cat, "cat").labels, first.labels)
+    assert looked == [False]
+    assert model.encode(cat) is model.encode(cat)
+    assert model.encode(cat).inspection is None
+    assert model.encode(cat, inspect=True).inspection is not None
+    assert model.encode(cat, inspect=True) is model.encode(cat)
+    assert looked == [False, True]
+    # Other pixels, another method, another model's memory.
+    model.encode(cat[:, ::-1])
+    assert looked == [False, True, False]
+    other = drain(load_steps("small", "cpu", choices=Choices("sclip", changes=QUICK), before=model))
+    other.encode(cat)
+    assert looked == [False, True, False, False]
+    model.encodings.limit = 1
+    model.encode(cat[::-1])
+    assert len(model.encodings) == 1  # the newest, however large
+    model.encode(cat)
+    assert looked == [False, True] + [False] * 4
 
 
 def test_a_word_is_encoded_once(model: Segmenter, encoding: Encoding) -> None:
@@ -288,6 +325,8 @@ def test_mistakes_are_told_in_a_sentence(
         nc.load("tiny")
     with pytest.raises(nc.NapariCliperError, match="no method “slip”"):
         nc.load("small", method="slip")
+    with pytest.raises(nc.NapariCliperError, match="“-1” is no size for kept encodings"):
+        nc.load("small", keep=-1)
     with pytest.raises(nc.NapariCliperError, match="no precision “float8”"):
         nc.load("small", precision="float8")
     with pytest.raises(nc.NapariCliperError, match="no source of compensation"):

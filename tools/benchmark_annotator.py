@@ -164,6 +164,7 @@ def attention(viewer: napari.Viewer, widget: SegmentWidget, pulse: Pulse) -> dic
     """From a click to the layer, and the plain way of the same."""
     import torch
 
+    from napari_cliper.cliper.compact_maps import CompactMaps
     from napari_cliper.cliper.compensation import Compensation
     from napari_cliper.cliper.pipeline import Encoding
     from napari_cliper.cliper.settings import Settings
@@ -180,7 +181,7 @@ def attention(viewer: napari.Viewer, widget: SegmentWidget, pulse: Pulse) -> dic
         units,
         torch.rand(24 * 24, 24 * 24),
         Settings(),
-        Compensation(maps, (64, 64)),
+        Compensation(CompactMaps.of(maps), (64, 64)),
     )
     inspector = Inspector(encoding)
     live = LiveAttention(viewer)

@@ -7,7 +7,7 @@
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,10 +18,14 @@ from torch import Tensor
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.cliper import CLIPer, Encoding, Step, drain
 from napari_cliper.cliper.steps import Steps
+from napari_cliper.encoding_files import EncodingFiles, Templates
+from napari_cliper.encodings import Encodings, digest
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.images import to_rgb
 from napari_cliper.models import loading, weights
 from napari_cliper.models.choices import Choices
+from napari_cliper.models.kept_files import disk_limit
+from napari_cliper.models.precision import resolve_precision
 from napari_cliper.models.presets import AUTO, Changes, get_preset, load_presets
 from napari_cliper.models.schema import CLIPER, Preset
 from napari_cliper.result import Presence, Result, Scored
@@ -38,13 +42,12 @@ __all__ = [
     "load_steps",
 ]
 
-
 USUAL = Choices()
 
 
 @dataclass(frozen=True, eq=False)
 class Segmenter:
-    """A loaded preset: encode a picture once, segment it again and again.
+    """A loaded preset: a picture is encoded once, and segmented again and again.
 
     Attributes
     ----------
@@ -58,6 +61,14 @@ class Segmenter:
         One line for the person who left the choice of the preset to us.
     weights_folder : Path or None
         Where weights were looked for first.
+    origins : mapping of str to str
+        What files the weights came from, as of `loading.Loader`.
+    disk : EncodingFiles or None
+        What is kept on disk; None for nothing.
+    encodings : Encodings
+        What is kept in memory; `encodings.limit` bounds its bytes.
+    kept_as : hashable
+        What its encodings go by, among those of other models.
     """
 
     preset: Preset
@@ -66,7 +77,11 @@ class Segmenter:
     engine: CLIPer = field(repr=False)
     note: str | None = None
     weights_folder: Path | None = None
-    _text_rows: dict[tuple[tuple[str, ...], str], Tensor] = field(default_factory=dict, repr=False)
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False)
+    disk: EncodingFiles | None = field(default=None, repr=False)
+    encodings: Encodings = field(default_factory=Encodings, repr=False)
+    kept_as: Hashable = None
+    _text_rows: dict[tuple[Templates, str], Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def preset_name(self) -> str:
@@ -78,7 +93,7 @@ class Segmenter:
         return (self.device, self.precision, self.weights_folder) == (device, precision, folder)
 
     def encode(self, image: ArrayLike, inspect: bool = False) -> Encoding:
-        """Look at a picture once; `segment` then takes what this returns.
+        """Look at a picture once; what this returns is kept, and `segment` takes it.
 
         Parameters
         ----------
@@ -97,7 +112,18 @@ class Segmenter:
 
     def encode_steps(self, image: ArrayLike, inspect: bool = False) -> Steps[Encoding]:
         """`encode` as a generator of steps."""
-        return self.engine.encode(to_rgb(image), inspect)
+        pixels = to_rgb(image)
+        picture = digest(pixels)
+        encoding = self.encodings.get((self.kept_as, picture), inspect)
+        if encoding is not None:
+            return encoding
+        kept = self.disk.encoding(picture) if self.disk and not inspect else None
+        encoding = kept or (yield from self.engine.encode(pixels, inspect))
+        self.encodings.keep((self.kept_as, picture), encoding)
+        if self.disk and kept is None:
+            yield Step("Keeping the encoded picture")
+            self.disk.keep_encoding(picture, encoding)
+        return encoding
 
     def score(self, image: ArrayLike | Encoding, classes: str | ClassList) -> Scored:
         """Compare a picture with words; what this returns gives labels at any thresholds.
@@ -209,7 +235,7 @@ class Segmenter:
         return Scored(classes, self.engine.score(image, *rows), self.engine.settings)
 
     def word_steps(self, classes: ClassList) -> Steps[tuple[Tensor, Tensor]]:
-        """Encode classes and background words; each is kept, and encoded once a segmenter.
+        """Encode classes and background words; each is kept, and encoded once.
 
         Returns
         -------
@@ -222,18 +248,24 @@ class Segmenter:
         """
         templates = classes.templates or self.preset.templates
         prompts = [*classes.prompts, *_background(self.preset, classes)]
-        new = [
-            prompt
-            for prompt in dict.fromkeys(prompts)
-            if (templates, prompt) not in self._text_rows
-        ]
+        known = self._text_rows
+        new = [prompt for prompt in dict.fromkeys(prompts) if (templates, prompt) not in known]
+        found = yield from self._read_words(templates, new)
+        known.update(((templates, prompt), row) for prompt, row in found.items())
+        rows = [known[templates, prompt] for prompt in prompts]
+        return _stack(rows[: len(classes)], rows[0]), _stack(rows[len(classes) :], rows[0])
+
+    def _read_words(self, templates: Templates, prompts: list[str]) -> Steps[dict[str, Tensor]]:
+        """The row of each prompt, from disk or from the text tower."""
+        found = self.disk.rows(templates, prompts) if self.disk else {}
+        new = [prompt for prompt in prompts if prompt not in found]
         if new:
             encoded = yield from self.engine.encode_text(new, templates)
-            self._text_rows.update(
-                ((templates, prompt), row) for prompt, row in zip(new, encoded, strict=True)
-            )
-        rows = [self._text_rows[templates, prompt] for prompt in prompts]
-        return _stack(rows[: len(classes)], rows[0]), _stack(rows[len(classes) :], rows[0])
+            rows = dict(zip(new, encoded, strict=True))
+            if self.disk:
+                self.disk.keep_rows(templates, rows)
+            found |= rows
+        return found
 
 
 def _background(preset: Preset, classes: ClassList) -> tuple[str, ...]:
@@ -257,8 +289,9 @@ def load(
     method: str = CLIPER,
     encoder: str | None = None,
     compensation: str | None = None,
-    precision: str = "float32",
+    precision: str = AUTO,
     changes: Sequence[str | Changes] | str | Changes = (),
+    keep: float | None = None,
 ) -> Segmenter:
     """Load a preset's models.
 
@@ -276,6 +309,9 @@ def load(
         is fetched, how large it is and its licence are told on standard error.
     method, encoder, compensation, precision, changes
         As of `Choices`.
+    keep : float or None
+        Gigabytes on disk where encoded pictures and words are kept for other processes; 0 for
+        none. None asks the environment's NAPARI_CLIPER_KEEP, else it is 0.
 
     Raises
     ------
@@ -283,7 +319,8 @@ def load(
         If there is no such preset, device or choice, or its weights are not to be had.
     """
     choices = Choices(method, encoder, compensation, precision, changes)  # type: ignore[arg-type]
-    return drain(load_steps(preset, device, weights_folder, download, choices), _tell_terms)
+    steps = load_steps(preset, device, weights_folder, download, choices, keep=keep)
+    return drain(steps, _tell_terms)
 
 
 def _tell_terms(step: Step) -> None:
@@ -299,19 +336,23 @@ def load_steps(
     download: bool = False,
     choices: Choices = USUAL,
     before: Segmenter | None = None,
+    keep: float | None = None,
 ) -> Steps[Segmenter]:
     """`load` as a generator of steps; models that `before` has already are not loaded again."""
     where = loading.resolve_device(device)
-    dtype = loading.resolve_precision(choices.precision)
+    dtype = resolve_precision(choices.precision, where)
+    precision = str(dtype).removeprefix("torch.")
     folder = weights.user_folder(weights_folder)
+    limit = disk_limit(keep)
     yield Step("Loading the model")
     full, note = choose(preset, where.type, folder, choices)
-    known = before if before and before.fits(str(where), choices.precision, folder) else None
-    loader = loading.Loader(
-        full, where, dtype, folder, download, (known.preset, known.engine) if known else None
-    )
+    known = before if before and before.fits(str(where), precision, folder) else None
+    built = loading.Built(known.preset, known.engine, known.origins) if known else None
+    loader = loading.Loader(full, where, dtype, folder, download, built)
     engine = yield from loader.load()
-    segmenter = Segmenter(full, str(where), choices.precision, engine, note, folder)
+    found = loader.origins
+    disk = EncodingFiles.of(limit, full, engine.settings, where, dtype, found) if limit else None
+    segmenter = Segmenter(full, str(where), precision, engine, note, folder, found, disk)
     if known and known.engine.text_encoder is engine.text_encoder:
         segmenter._text_rows.update(known._text_rows)
     return segmenter

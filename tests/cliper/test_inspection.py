@@ -129,11 +129,14 @@ def test_every_head_before_and_after_preparation(fusion: str | int) -> None:
 
 def test_a_raw_row_forms_no_map(encoding: Encoding, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = raw_maps(encoding)
+    real = HeadMaps.rows
 
-    def refuse(*_: object) -> Tensor:
-        raise AssertionError("a map was formed")
+    def watched(self: HeadMaps, index: int, rows: slice) -> Tensor:
+        found = real(self, index, rows)
+        assert len(found) == 1, "a map was formed"
+        return found
 
-    monkeypatch.setattr(HeadMaps, "__getitem__", refuse)
+    monkeypatch.setattr(HeadMaps, "rows", watched)
     views = views_of(encoding)
     for name, map_ in zip(HEADS, expected, strict=True):
         row = views[f"Compensation, {name}, raw"].row(100)
@@ -143,13 +146,15 @@ def test_a_raw_row_forms_no_map(encoding: Encoding, monkeypatch: pytest.MonkeyPa
 def test_preparing_a_fused_head_looks_at_its_map_once(monkeypatch: pytest.MonkeyPatch) -> None:
     view = views_of(encode(head_fusion="mean"))["Compensation, layer 2, head 1, prepared"]
     formed = []
-    real = HeadMaps.__getitem__
+    real = HeadMaps.rows
 
-    def watched(self: HeadMaps, index: int) -> Tensor:
-        formed.append(index)
-        return real(self, index)
+    def watched(self: HeadMaps, index: int, rows: slice) -> Tensor:
+        found = real(self, index, rows)
+        if len(found) > 1:
+            formed.append(index)
+        return found
 
-    monkeypatch.setattr(HeadMaps, "__getitem__", watched)
+    monkeypatch.setattr(HeadMaps, "rows", watched)
     for place in range(5):
         view.row(place)
     assert formed == [5]
@@ -222,7 +227,7 @@ def test_every_layer_normalised_by_itself(encoding: Encoding) -> None:
 def test_normalising_happens_once_and_only_where_asked_for(
     encoding: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_cliper.cliper.early_layer_fusion import BalancedAttention
+    from napari_cliper.cliper.last_block import BalancedAttention
 
     rounds = []
     real = BalancedAttention.next_round
@@ -313,7 +318,7 @@ def test_the_papers_equations_prepare_and_normalise_nothing() -> None:
     assert_allclose(views["Encoder, fused (Ā)"].row(37), layers.sum(dim=0) / 6, **HALF)
     for head, map_ in zip(HEADS, raw_maps(encoding), strict=True):
         row = views[f"Compensation, {head}, raw"].row(100)
-        assert_allclose(row, map_[100], rtol=1e-4, atol=1e-8)
+        assert_allclose(row, map_[100], rtol=1e-3, atol=1e-6)  # applied as it is kept
 
 
 def test_the_fused_attention_is_named_after_what_it_is() -> None:
@@ -353,17 +358,22 @@ def test_segmenting_does_not_notice(name: str, settings: dict[str, object]) -> N
     plain_, looked_at = (encode(name, inspect, **settings) for inspect in (False, True))
     assert plain_.inspection is None
     assert looked_at.inspection is not None
-    assert torch.equal(plain_.embeddings, looked_at.embeddings)
-    assert torch.equal(plain_.attention, looked_at.attention)
+    # Where no attention is looked at, a fused kernel makes it, and rounds otherwise.
+    seen = plain_.settings.attention == "fused"
+    rounding = {"rtol": 0, "atol": 0} if seen else {"rtol": 1e-3, "atol": 1e-5}
+    torch.testing.assert_close(plain_.embeddings, looked_at.embeddings, **rounding)
+    torch.testing.assert_close(plain_.attention, looked_at.attention, **rounding)
     if plain_.compensation is not None:
         assert looked_at.compensation is not None
-        assert torch.equal(plain_.compensation.maps, looked_at.compensation.maps)
+        kept, again = plain_.compensation.maps, looked_at.compensation.maps
+        assert torch.equal(kept.shares, again.shares)
+        assert torch.equal(kept.scale, again.scale)
     if plain_.sliding is not None:
         assert looked_at.sliding is not None
         assert torch.equal(plain_.sliding.embeddings, looked_at.sliding.embeddings)
     engine = case(name).engine
     scores = [engine.score(each, *case(name).text) for each in (plain_, looked_at)]
-    assert torch.equal(scores[0].refined, scores[1].refined)
+    torch.testing.assert_close(scores[0].refined, scores[1].refined, **rounding)
     labels = [engine.label(each) for each in scores]
     assert torch.equal(labels[0].labels, labels[1].labels)
 

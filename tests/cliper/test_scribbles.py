@@ -4,6 +4,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch import Tensor
 
 from napari_cliper.cliper import Compensation, Encoding, Scores, Settings
+from napari_cliper.cliper.compact_maps import CompactMaps
 from napari_cliper.cliper.labelling import Labeller, Thresholds
 from napari_cliper.cliper.scribbles import Scribbles, scribbles
 
@@ -25,7 +26,7 @@ def strokes(*marks: tuple[int, int]) -> Tensor:
 
 
 def carried(drawn: Tensor, maps: Tensor = BLOCKS[None], classes: int = 3) -> Scribbles:
-    return scribbles(drawn, classes, BLOCKS, GRID, Compensation(maps, GRID))
+    return scribbles(drawn, classes, BLOCKS, GRID, Compensation(CompactMaps.of(maps), GRID))
 
 
 def labeller(given: Scribbles | None, order: list[int] | None = None) -> Labeller:
@@ -112,12 +113,12 @@ def test_maps_are_applied_from_the_right() -> None:
     maps = torch.rand(3, 6, 6, generator=generator)
     attention = torch.rand(6, 6, generator=generator)
     drawn = strokes((2, 1), (3, 1), (9, 1), (20, 2))
-    given = scribbles(drawn, 3, attention, GRID, Compensation(maps, GRID))
+    given = scribbles(drawn, 3, attention, GRID, Compensation(CompactMaps.of(maps), GRID))
     product = maps[0] @ maps[1] @ maps[2]
     for label, seeds in ((1, [1, 0, 0.5, 0, 0, 0]), (2, [0, 0, 0, 0, 0, 1.0])):
         column = torch.tensor(seeds)
         expected = (product @ column) * (column @ attention)
-        assert_allclose(given.reach[label, 0], expected / expected.max(), rtol=1e-5)
+        assert_allclose(given.reach[label, 0], expected / expected.max(), rtol=1e-3)
     assert given.reach.max() == 1
     without = scribbles(drawn, 3, attention, GRID, None)
     assert_allclose(without.reach[2, 0], attention[5] / attention[5].max(), rtol=1e-5)
@@ -126,7 +127,7 @@ def test_maps_are_applied_from_the_right() -> None:
 def test_other_grids_and_tiny_pictures() -> None:
     attention, maps = torch.rand(4, 4), torch.rand(2, 30, 30)
     drawn = torch.tensor([[1, -1, -1], [-1, -1, 0]])
-    given = scribbles(drawn, 2, attention, (2, 2), Compensation(maps, (5, 6)))
+    given = scribbles(drawn, 2, attention, (2, 2), Compensation(CompactMaps.of(maps), (5, 6)))
     assert given.reach.shape == (3, 5, 6)
     assert_allclose(given.reach.amax(dim=(1, 2)), [1, 1, 0])
     assert given.pixels.tolist() == [0, 5]
@@ -140,7 +141,12 @@ def test_faint_attention_carries_as_far() -> None:
 def test_coarse_labels_hear_the_strokes_too() -> None:
     attention, maps = BLOCKS, torch.rand(2, 24, 24)
     encoding = Encoding(
-        SIZE, GRID, torch.zeros(1, 6, 2), attention, Settings(), Compensation(maps, (2, 12))
+        SIZE,
+        GRID,
+        torch.zeros(1, 6, 2),
+        attention,
+        Settings(),
+        Compensation(CompactMaps.of(maps), (2, 12)),
     )
     drawn = strokes((2, 2), (22, 0))
     coarse, refined = MAPS[:, None], torch.rand(3, 2, 12)

@@ -16,6 +16,7 @@ from napari_cliper.cliper.preprocessing import to_pixels
 from napari_cliper.cliper.steps import Step, drain
 from napari_cliper.cliper.vision_model import VisionModel, VisionSelfAttention
 from napari_cliper.errors import NapariCliperError
+from reference_cases import stacked
 
 PATCH = 14
 NATIVE = (4, 4)
@@ -189,10 +190,11 @@ def test_sources_of_compensation(plain: VisionModel) -> None:
     source: AttentionSource = VisionSelfAttention(plain, -2, GRID)
     maps, grid = drain(source.attention_maps(IMAGE))
     assert grid == GRID
-    assert torch.equal(maps, drain(plain.attention_maps(IMAGE, GRID, BLOCKS - 2)))
+    assert torch.equal(stacked(maps), drain(plain.attention_maps(IMAGE, GRID, BLOCKS - 2)))
     plain.model.norm.bias.zero_()  # or random features are all alike
     affinity = FeatureAffinity(partial(plain.patch_features, grid=GRID))
     noise = np.random.default_rng(0).integers(0, 256, (42, 70, 3), dtype=np.uint8)
-    (only,), grid = drain(affinity.attention_maps(noise))
+    alike, grid = drain(affinity.attention_maps(noise))
+    (only,) = stacked(alike)
     assert grid == GRID
     torch.testing.assert_close(only.sum(dim=-1), torch.ones(PLACES))

@@ -9,7 +9,7 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from napari_cliper.cliper.early_layer_fusion import ImageEncoder, embed_patches
+from napari_cliper.cliper.image_tower import ImageEncoder, embed_patches
 from napari_cliper.cliper.preprocessing import to_pixels
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.dinov2 import (

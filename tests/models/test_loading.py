@@ -1,5 +1,6 @@
 """From a preset to a working CLIPer, with models small enough to write here."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from napari_cliper.cliper import (
 )
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import loading, weights
-from napari_cliper.models.loading import Loader, make_settings, resolve_device
+from napari_cliper.models.loading import Built, Loader, make_settings, resolve_device
 from napari_cliper.models.open_clip_towers import load_dual
 from napari_cliper.models.presets import compensation_changes, get_preset, parse_change
 from napari_cliper.models.schema import STABLE_DIFFUSION
@@ -48,6 +49,67 @@ def test_whole_preset_from_a_folder(folder):
     names = list(dict.fromkeys(step.name for step in steps))
     assert names == ["Finding weights", "Loading the encoder", "Loading Stable Diffusion"]
     assert not any(p.requires_grad for p in cliper.image_encoder.visual.parameters())
+
+
+def origins(preset, folder: Path | None = None, before: Built | None = None) -> dict[str, str]:
+    loader = Loader(preset, CPU, folder=folder, before=before)
+    drain(loader.load())
+    return loader.origins
+
+
+def test_what_tells_weights_from_others(folder, clip_folder, sd_folder, towers, tmp_path):
+    base = get_preset("base")
+    known = origins(base, folder)
+    assert known.keys() == {"encoder", "compensation"}
+    assert f"{clip_folder / 'open_clip_model.safetensors'} " in known["encoder"]
+    for part in ("unet/diffusion_pytorch_model.safetensors", "text_encoder/config.json"):
+        assert f"{part}={sd_folder / part} " in known["compensation"]
+    assert origins(base, folder) == known
+    # Another file in the same place.
+    copy = tmp_path / "unet"
+    shutil.copytree(sd_folder, copy)
+    local = base_with(tmp_path, f'[compensation.weights]\nrepo = "{copy}"')
+    before = origins(local, folder)
+    assert before["encoder"] == known["encoder"]
+    assert before["compensation"] != known["compensation"]
+    path = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    assert origins(local, folder)["compensation"] != before["compensation"]
+    # Heads count as well as towers.
+    small = small_with(tmp_path, "")
+    towers_alone = origins(small, towers)
+    assert towers_alone.keys() == {"encoder"}
+    assert str(towers) in towers_alone["encoder"]
+    os.utime(small.encoder.heads, ns=(0, 1))
+    assert origins(small, towers)["encoder"] != towers_alone["encoder"]
+
+
+def test_pinned_weights_are_known_by_their_pins(clip_folder, tmp_path, hub_cache):
+    preset = base_with(
+        tmp_path,
+        f'[encoder.weights]\nrepo = "someone/clip"\nrevision = "{"f" * 40}"\n'
+        '[encoder.weights.files]\n"open_clip_model.safetensors" = ""\n'
+        "[settings]\ncompensate = false",
+    )
+    snapshots = hub_cache / "models--someone--clip" / "snapshots"
+    snapshots.mkdir(parents=True)
+    (snapshots / ("f" * 40)).symlink_to(clip_folder)
+    assert origins(preset) == {"encoder": f"open_clip_model.safetensors={'f' * 40}"}
+
+
+def test_what_is_taken_again_is_still_known(towers, tmp_path):
+    affine = [compensation_changes("dinov2-small"), parse_change("compensation.grid=[8, 8]")]
+    preset = get_preset("small", affine)
+    loader = Loader(preset, CPU, folder=towers)
+    engine = drain(loader.load())
+    assert loader.origins.keys() == {"encoder", "compensation"}
+    built = Built(preset, engine, {"encoder": "the towers", "compensation": "the model"})
+    again = Loader(preset, CPU, folder=towers, before=built)
+    assert drain(again.load()).image_encoder is engine.image_encoder
+    assert again.origins == built.origins
+    other = Loader(get_preset("small"), CPU, folder=towers, before=built)
+    drain(other.load())
+    assert other.origins == {"encoder": "the towers"}
 
 
 def base_with(tmp_path: Path, more: str):
@@ -187,7 +249,7 @@ def test_any_folder_of_stable_diffusion_compensates_any_preset(towers, sd1_folde
     assert isinstance(source, DiffusionSelfAttention)
     assert (source.layers, source.time_index, source.seed) == ((-1,), 30, 3)
     encoding = drain(cliper.encode(skimage.data.chelsea()[::2, ::2]))
-    assert encoding.compensation.maps.shape == (8, 64, 64)
+    assert encoding.compensation.maps.shares.shape == (8, 64, 64)
     elsewhere = [*changes, parse_change("compensation.time_index=51")]
     with pytest.raises(NapariCliperError, match=r"compensation.*less than or equal to 50"):
         get_preset("small", elsewhere)

@@ -27,6 +27,7 @@ from napari_cliper.cliper.diffusion import self_attention_layers
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import prompts, stable_diffusion
 from napari_cliper.models.stable_diffusion import load_stable_diffusion, pad_token
+from reference_cases import stacked
 
 CPU = torch.device("cpu")
 END = 49407
@@ -112,7 +113,7 @@ def test_self_attention_is_that_of_the_models_diffusers_loads(request, name, hea
     latent = source.encode_latent(image)
     torch.testing.assert_close(latent, whole.encode_latent(image))
     (maps, grid), (expected, _) = (drain(s.attention_maps(image)) for s in (source, whole))
-    maps, expected = torch.stack(list(maps)), torch.stack(list(expected))
+    maps, expected = stacked(maps), stacked(expected)
     assert maps.shape == (2 * heads, 64, 64)
     torch.testing.assert_close(maps, expected)
     assert np.allclose(maps.sum(dim=-1), 1, atol=1e-4)
@@ -443,7 +444,7 @@ def test_a_damaged_file_is_dropped_even_if_it_cannot_be_remade(sd_folder, monkey
     load(sd_folder)
     (path,) = cached()
     path.write_bytes(b"no header at all")
-    monkeypatch.setattr(prompts, "_write", lambda path, embedding: None)
+    monkeypatch.setattr(prompts.KeptFiles, "put", lambda self, entries: None)
     load(sd_folder)
     assert cached() == []
 
@@ -459,13 +460,12 @@ def test_a_cache_that_cannot_be_written(sd_folder, tmp_path, monkeypatch):
 def test_the_file_appears_whole(sd_folder, monkeypatch):
     """Nothing is ever written under its name: it is moved there."""
     written = []
-    write_bytes = Path.write_bytes
 
-    def record(path: Path, content: bytes) -> int:
+    def record(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
         written.append(path)
-        return write_bytes(path, content)
+        save_file(tensors, path, metadata)
 
-    monkeypatch.setattr(Path, "write_bytes", record)
+    monkeypatch.setattr(safetensors.torch, "save_file", record)
     load(sd_folder)
     (path,) = cached()
     assert len(written) == 1
@@ -473,14 +473,13 @@ def test_the_file_appears_whole(sd_folder, monkeypatch):
 
 
 def test_a_full_disk_leaves_nothing_behind(sd_folder, monkeypatch):
-    write_bytes = Path.write_bytes
 
-    def write_half(path: Path, content: bytes) -> int:
-        write_bytes(path, content[: len(content) // 2])
+    def write_half(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+        path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", write_half)
+        patch.setattr(safetensors.torch, "save_file", write_half)
         expected = load(sd_folder).prompt_embedding
     assert cached() == []
     torch.testing.assert_close(load(sd_folder).prompt_embedding, expected)

@@ -79,6 +79,7 @@ def test_nothing_is_saved_by_itself_if_nobody_wants_it(
     [
         ("preset", "enormous", "enormous"),
         ("undo_limit", 0, "greater than or equal to 0.01"),
+        ("disk_limit", -1, "greater than or equal to 0"),
         ("undo_limit", 1001, "less than or equal to 1000"),
         ("autosave", -1, "greater than or equal to 0"),
         ("autosave", 86401, "less than or equal to 86400"),
@@ -89,21 +90,15 @@ def test_what_cannot_be_is_refused(preferences: Any, name: str, value: Any, mess
         setattr(preferences, name, value)
 
 
-def test_the_last_used_pictures_stay_encoded_within_the_limit() -> None:
-    class Encoded:
-        nbytes, inspection = 40, None
+def test_encodings_are_kept_on_disk_if_that_is_wanted(preferences: Any, monkeypatch: Any) -> None:
+    from napari_cliper.segmenter import drain
 
-    kept = segmentation.Encodings(limit=100)
-    model = segmentation.Model("small")
-    first, second, third = ((model, name) for name in "abc")
-    kept.keep(first, Encoded())  # type: ignore[arg-type]
-    kept.keep(second, Encoded())  # type: ignore[arg-type]
-    assert kept.get(first) is not None
-    kept.keep(third, Encoded())  # type: ignore[arg-type]
-    assert first in kept
-    assert second not in kept
-    assert third in kept
-    assert kept.get(first, inspect=True) is None
-    kept.limit = 1
-    kept.keep(second, Encoded())  # type: ignore[arg-type]
-    assert len(kept) == 1  # the newest, however large
+    def load() -> Any:
+        monkeypatch.setattr(segmentation, "_segmenters", {})
+        return drain(segmentation._segmenter(segmentation.Model("small", "cpu"), download=False))
+
+    assert load().disk is None
+    monkeypatch.setenv("NAPARI_CLIPER_KEEP", "2")
+    assert load().disk.files.limit == 2e9
+    preferences.disk_limit = 0.25
+    assert load().disk.files.limit == 0.25e9

@@ -8,6 +8,7 @@ is needed: nothing of the engine is used. The steps' numbers are those of docs/m
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ class Tower:
 
     embeddings: list[Tensor]  # of every layer, (h * w, D), of length 1
     attention: Tensor  # Ā, (h * w, h * w)
+    kept: Tensor | None = None  # one block's self-attention, (heads, h * w, h * w)
 
 
 def tokens_of(visual: Any, pixels: Tensor) -> Tensor:
@@ -80,12 +82,32 @@ def weights_of(kind: str, heads: list[list[Tensor]], head: int) -> Tensor:
         "value-value": lambda: softmax_of(values, values),
         "query-query+key-key": lambda: softmax_of(queries, queries) + softmax_of(keys, keys),
         "vanilla": lambda: softmax_of(queries, keys),
-        "identity": lambda: torch.eye(len(queries)),
+        "identity": lambda: torch.eye(len(queries), device=queries.device),
     }[kind]()
 
 
-def tower(visual: Any, pixels: Tensor, kind: str, variant: str, whole: bool) -> Tower:
-    """Step 2."""
+def tower(
+    visual: Any,
+    pixels: Tensor,
+    kind: str,
+    variant: str,
+    whole: bool,
+    embedded: int | None = None,
+    keep: int | None = None,
+) -> Tower:
+    """Step 2.
+
+    Parameters
+    ----------
+    visual : open_clip.transformer.VisionTransformer
+    pixels : (1, 3, h * patch, w * patch) float32
+    kind, variant, whole
+        As `Settings.attention`, `variant` and `whole_last_block`.
+    embedded : int or None
+        How many of the last layers are embedded; None takes all.
+    keep : int or None
+        The block, counted from 0 and not the last, whose self-attention is returned too.
+    """
     *early, last = visual.transformer.resblocks
     count = len(early) + 1
     inputs, maps = [tokens_of(visual, pixels)], []
@@ -101,7 +123,8 @@ def tower(visual: Any, pixels: Tensor, kind: str, variant: str, whole: bool) -> 
         layers.append(inputs[-1])
         fused = [torch.stack([m[h] for m in maps]).sum(0) for h in range(len(maps[0]))]
     embeddings = []
-    for layer in layers:
+    first = 0 if embedded is None else len(layers) - embedded
+    for index, layer in enumerate(layers):
         heads = projections(last, layer)
         mixed, used = [], []
         for head, values in enumerate(heads[2]):
@@ -112,14 +135,16 @@ def tower(visual: Any, pixels: Tensor, kind: str, variant: str, whole: bool) -> 
                 weights = fused[head] if kind == "fused" else weights_of(kind, heads, head)
             used.append(weights)
             mixed.append(weights @ values)
-        z = last.attn.out_proj(torch.cat(mixed, dim=-1))
+        if index < first:
+            continue
+        z = last.ls_1(last.attn.out_proj(torch.cat(mixed, dim=-1)))
         if whole:
             z = layer[0] + z
-            z = z + last.mlp(last.ln_2(z))
+            z = z + last.ls_2(last.mlp(last.ln_2(z)))
         embedding = visual.ln_post(z) @ visual.proj
         embeddings.append(embedding[1:] / embedding[1:].norm(dim=1, keepdim=True))
     attention = torch.stack(used).mean(dim=0)[1:, 1:]
-    return Tower(embeddings, attention)
+    return Tower(embeddings, attention, None if keep is None else maps[keep][:, 1:, 1:])
 
 
 def logits_of(layer: Tensor, classes: Tensor, background: Tensor, scale: float) -> Tensor:
@@ -181,7 +206,52 @@ def coarse(
         for index, total in enumerate(summed):
             spread = (total / times) @ attention
             probabilities[index] = (probabilities[index] + spread.softmax(dim=0)[:count]) / 2
+    return mixed(probabilities, whole.attention, threshold, selected)
+
+
+def mixed(
+    probabilities: list[Tensor], attention: Tensor, threshold: float, selected: int
+) -> Tensor:
+    """Step 4: the selected layer's map thresholded and spread, plus the mean of all, (C, h * w)."""
     chosen = probabilities[selected]
     for row in chosen:
         row[row < threshold * row.max()] = 0
-    return chosen @ whole.attention + sum(probabilities) / len(probabilities)
+    return chosen @ attention + sum(probabilities) / len(probabilities)
+
+
+def prepared(map_: Tensor, threshold: float) -> Tensor:
+    """Equation 9 for a raw map, (P, P): by column maxima, thresholded, by row sums."""
+    map_ = map_ / (map_.max(dim=0, keepdim=True).values + 1e-5)
+    map_ = torch.where(map_ < threshold, 0, map_)
+    return map_ / (map_.sum(dim=1, keepdim=True) + 1e-5)
+
+
+def operator(maps: Tensor, threshold: float, fusion: str | int) -> Tensor:
+    """Step 5: raw maps, (n, P, P), become one dense operator, (P, P), as `Settings.head_fusion`."""
+    if isinstance(fusion, int):
+        return prepared(maps[fusion], threshold)
+    ready = torch.stack([prepared(map_, threshold) for map_ in maps])
+    return ready.mean(dim=0) if fusion == "mean" else reduce(torch.matmul, ready)
+
+
+def labels(
+    refined: Tensor,
+    presence: Tensor,
+    size: tuple[int, int],
+    normalise: bool,
+    background: float,
+    present: Tensor,
+) -> Tensor:
+    """Step 7: (C, gh, gw) maps become (H, W) labels; the classes that are `present`, (C,) bool.
+
+    `background` is a threshold above 0.
+    """
+    scores = F.interpolate(refined[None], size, mode="bilinear", align_corners=False)[0]
+    scores = scores * (presence / (scores.amax(dim=(1, 2)) + 1e-5))[:, None, None]
+    if normalise:
+        low, high = scores.amin(dim=(1, 2), keepdim=True), scores.amax(dim=(1, 2), keepdim=True)
+        scores = (scores - low) / (high - low + 1e-6)
+    scores = scores[present]
+    scores = torch.cat([scores.new_full((1, *size), background), scores])
+    numbers = F.pad(present.nonzero()[:, 0] + 1, (1, 0))
+    return numbers[scores.argmax(dim=0)]

@@ -1,5 +1,6 @@
 """`napari-cliper benchmark`: how long each step takes, beside the plain way."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,13 +9,15 @@ from rich.table import Table
 
 from napari_cliper.cli import options
 from napari_cliper.cli.reporter import Reporter
+from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.choices import Choices
-from napari_cliper.models.schema import CLIPER
 
 if TYPE_CHECKING:
-    from napari_cliper.benchmark.measure import Report
+    from napari_cliper.benchmark.report import Report
+    from napari_cliper.models.schema import Preset
+    from napari_cliper.segmenter import Segmenter
 
-PARTS = 4  # of encoding a picture, the first steps
+PLAIN = "float32"  # the precision of the plain way
 
 RandomWeights = Annotated[
     bool,
@@ -23,7 +26,9 @@ RandomWeights = Annotated[
     ),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the figures to this file.")]
-Repeat = Annotated[int, typer.Option(min=1, help="How often each step is done; the median counts.")]
+Repeat = Annotated[
+    int, typer.Option(min=1, help="How often each step is timed at least; the median counts.")
+]
 
 
 def benchmark(
@@ -31,50 +36,23 @@ def benchmark(
     random_weights: RandomWeights = False,
     json: Json = None,
     repeat: Repeat = 1,
-    precision: options.Precision = "float32",
+    precision: options.Precision = "auto",
     device: options.Device = "auto",
     weights: options.Weights = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Measure each step for a picture of 336 by 504 pixels and twenty words, both ways."""
-    import numpy as np
-    import torch
+    from napari_cliper.benchmark.run import run
+    from napari_cliper.files.atomic import atomic_write, check_free, check_writable
 
-    from napari_cliper.benchmark.measure import Report, machine, measure, rate, summed
-    from napari_cliper.benchmark.random_weights import random_segmenter
-    from napari_cliper.benchmark.steps import steps
-    from napari_cliper.files.atomic import atomic_write, check_free
-    from napari_cliper.models.loading import resolve_device, resolve_precision
-    from napari_cliper.models.presets import get_preset
-
+    # All mistakes show before the long work.
     if json is not None:
         check_free(json, overwrite)
-    where, dtype = resolve_device(device), resolve_precision(precision)
-    choices = Choices(CLIPER, None, None, precision, ())
-    with Reporter() as reporter, torch.inference_mode():
-        reporter.show("Making the models")
-        if random_weights:
-            model = random_segmenter(get_preset(preset), where, dtype)
-        else:
-            model = options.Model(preset, device, weights, False, choices).load(reporter)
-        image = np.random.default_rng(0).integers(0, 256, (336, 504, 3)).astype(np.uint8)
-        measured = []
-        for step in steps(model, image, model.preset.templates):
-            reporter.show(f"Measuring: {step.name}")
-            measured.append(measure(step, where, repeat))
-        report = Report(
-            preset=preset,
-            device=str(where),
-            precision=precision,
-            machine=machine(where),
-            threads=torch.get_num_threads(),
-            rate=rate(where, dtype),
-            steps=(
-                *measured[:PARTS],
-                summed("encode a picture", measured[:PARTS]),
-                *measured[PARTS:],
-            ),
-        )
+        check_writable(json.parent)
+    model = options.Model(preset, device, weights, False, Choices(precision=precision))
+    with Reporter() as reporter:
+        ours, plain = _models(model, random_weights, reporter)
+        report = reporter.run(run(ours, plain, random_weights, repeat))
         reporter.say(_table(report))
     if json is not None:
         with atomic_write(json, overwrite) as file:
@@ -82,27 +60,51 @@ def benchmark(
         typer.echo(f"Written to {json}")
 
 
-def _table(report: "Report") -> Table:
-    title = (
-        f"{report.preset}, {report.precision}, {report.machine} ({report.device}, {report.threads} "
-        f"threads), {report.rate / 1e9:.0f} thousand million multiply-adds a second"
-    )
-    table = Table(title=title, title_justify="left")
-    table.add_column("step")
-    for column in ("ours", "plain", "ratio", "floor", "peak", "peak, plain"):
-        table.add_column(column, justify="right")
-    for step in report.steps:
-        table.add_row(
-            step.name,
-            _seconds(step.ours.seconds),
-            _seconds(step.plain.seconds),
-            f"{step.ratio:.1f}×",
-            _seconds(report.floor(step.ours)),
-            f"{step.ours.peak / 1e9:.2f} GB",
-            f"{step.plain.peak / 1e9:.2f} GB",
+def _models(
+    model: options.Model, random_weights: bool, reporter: Reporter
+) -> tuple["Segmenter", "Segmenter"]:
+    """Our way's models, and the plain way's."""
+    reporter.show("Loading the libraries")
+    from napari_cliper.benchmark.random_weights import random_segmenter
+    from napari_cliper.models.loading import resolve_device
+    from napari_cliper.models.precision import resolve_precision
+    from napari_cliper.models.weights import user_folder
+    from napari_cliper.segmenter import choose
+
+    where, folder = resolve_device(model.device), user_folder(model.weights)
+    preset, _ = choose(model.preset, where.type, folder, model.choices)
+    if not random_weights:
+        _check_weights(preset, folder)
+
+    def load(precision: str) -> "Segmenter":
+        if random_weights:
+            reporter.show("Making the models")
+            return random_segmenter(preset, where, resolve_precision(precision, where))
+        return replace(model, choices=Choices(precision=precision)).load(reporter)
+
+    ours = load(model.choices.precision)
+    return ours, ours if ours.precision == PLAIN else load(PLAIN)
+
+
+def _check_weights(preset: "Preset", folder: Path | None) -> None:
+    """Refuse a preset whose weights are absent and need not be there."""
+    from napari_cliper.benchmark.random_weights import is_known
+    from napari_cliper.models.weights import missing
+
+    if is_known(preset) and (absent := missing(preset, folder)):
+        raise NapariCliperError(
+            f"The weights {absent[0].repo} of the preset {preset.name} are not on this machine: "
+            "add --random-weights to measure models of the same size, or fetch them with "
+            f"napari-cliper models download {preset.name}."
         )
+
+
+def _table(report: "Report") -> Table:
+    from napari_cliper.benchmark.report import COLUMNS
+
+    table = Table(title=report.title, title_justify="left")
+    for index, column in enumerate(COLUMNS):
+        table.add_column(column, justify="right" if index else "left")
+    for row in report.rows():
+        table.add_row(*row)
     return table
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"

@@ -69,12 +69,18 @@ def _places() -> list[str]:
     from huggingface_hub import constants
 
     from napari_cliper.models import hub, weights
+    from napari_cliper.models.kept_files import KeptFiles, disk_limit, encodings_folder
+    from napari_cliper.models.sources import amount
 
+    kept, limit = encodings_folder(), disk_limit()
+    allowed = f"up to {amount(round(limit))}" if limit else "nothing more"
     forbidden = "yes" if constants.HF_HUB_OFFLINE else "no"
     return [
         "",
         f"Downloads: {hub.cache_folder()} (HF_HUB_CACHE or HF_HOME moves it)",
         f"Converted weights: {weights.cache_folder()} (NAPARI_CLIPER_CACHE moves it)",
+        f"Encoded pictures and words: {kept} (holds {amount(KeptFiles(kept).size())}, delete it to "
+        f"empty it; {allowed} is kept, NAPARI_CLIPER_KEEP says how many GB)",
         f"Your folder: {weights.user_folder() or 'none'} (NAPARI_CLIPER_WEIGHTS names it)",
         f"Downloads forbidden: {forbidden} (by HF_HUB_OFFLINE)",
     ]

@@ -44,7 +44,12 @@ Set = Annotated[
         "compensation.layers=[-2]. May be repeated.",
     ),
 ]
-Precision = Annotated[str, typer.Option(help="Of the models' weights: float32, bfloat16, float16.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="Of the models' weights: auto (what suits the device), float32, bfloat16, float16."
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Weights = Annotated[
     Path | None, typer.Option(help="Folder with weights, looked at before all others.")

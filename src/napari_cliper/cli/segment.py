@@ -41,7 +41,7 @@ def segment(
     encoder: options.Encoder = None,
     compensation: options.Compensation = None,
     changes: options.Set = None,
-    precision: options.Precision = "float32",
+    precision: options.Precision = "auto",
     device: options.Device = "auto",
     weights: options.Weights = None,
     download: options.Download = False,

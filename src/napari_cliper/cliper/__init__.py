@@ -12,7 +12,7 @@ from napari_cliper.cliper.compensation import (  # noqa: E402
     TransformerSelfAttention,
 )
 from napari_cliper.cliper.diffusion import DiffusionSelfAttention  # noqa: E402
-from napari_cliper.cliper.early_layer_fusion import ImageEncoder  # noqa: E402
+from napari_cliper.cliper.image_tower import ImageEncoder  # noqa: E402
 from napari_cliper.cliper.pipeline import CLIPer, Encoding, Scores, Segmentation  # noqa: E402
 from napari_cliper.cliper.scribbles import Scribbles  # noqa: E402
 from napari_cliper.cliper.settings import Settings  # noqa: E402

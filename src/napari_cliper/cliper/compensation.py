@@ -8,6 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -17,18 +18,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_cliper.cliper.coarse import resize_maps
-from napari_cliper.cliper.early_layer_fusion import (
+from napari_cliper.cliper.compact_maps import CompactMaps, row_groups
+from napari_cliper.cliper.image_tower import (
     ImageEncoder,
     embed_patches,
-    keep_alike,
+    project_heads,
     run_blocks,
+    similarity,
 )
+from napari_cliper.cliper.last_block import keep_alike
 from napari_cliper.cliper.preprocessing import to_pixels
 from napari_cliper.cliper.settings import Settings
 from napari_cliper.cliper.steps import Step, Steps
 from napari_cliper.errors import NapariCliperError
 
 COMPENSATION_STEP = "Reading self-attention"
+QUERIES_AND_KEYS = slice(0, 2)
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,8 @@ class Compensation:
 
     Attributes
     ----------
-    maps : (n, gh * gw, gh * gw) float
-        Prepared by `prepare_maps`.
+    maps : CompactMaps
+        n matrices (gh * gw, gh * gw), prepared by `prepare_maps`.
     grid : (gh, gw)
     heads : tuple of int
         How many heads of each layer it was prepared from; empty if not from heads. With "product"
@@ -47,7 +52,7 @@ class Compensation:
         What `prepare_map` was given; None if raw maps were taken as they are.
     """
 
-    maps: Tensor
+    maps: CompactMaps
     grid: tuple[int, int]
     heads: tuple[int, ...] = ()
     threshold: float | None = None
@@ -63,41 +68,77 @@ class Compensation:
         -------
         (C, gh, gw) float
         """
-        columns = resize_maps(coarse, self.grid).flatten(1).T
-        for index in reversed(range(len(self.maps))):  # flipping the tensor would copy it
-            columns = self.maps[index] @ columns
-        return columns.T.reshape(-1, *self.grid)
+        columns = resize_maps(coarse, self.grid).flatten(1).float().T.contiguous()
+        return self.maps.times(columns).T.reshape(-1, *self.grid)
 
     def received(self) -> Tensor:
         """How much of all places' attention each place receives, (gh, gw): 1ᵀ · A_0 · A_1 · …."""
-        return _chain(self.maps.new_ones(self.maps.shape[-1]), self.maps).reshape(self.grid)
+        ones = torch.ones(math.prod(self.grid), device=self.maps.device)
+        return self.maps.carry(ones).reshape(self.grid)
 
     def row(self, place: int) -> Tensor:
         """Where one place's attention goes, (gh * gw,): its row of A_f = A_0 · A_1 · …."""
-        return _chain(self.maps[0, place], self.maps[1:])
-
-
-def _chain(row: Tensor, maps: Tensor) -> Tensor:
-    """A row times A_0 · A_1 · …, from the left, so no product of matrices is formed."""
-    for attention in maps:
-        row = row @ attention
-    return row
+        return self.maps.carry(self.maps.row(0, place), first=1)
 
 
 class Maps(Protocol):
-    """Raw attention maps, each (P, P) float32 and non-negative; a (n, P, P) tensor is one too.
+    """Raw attention maps, each (P, P) float32 and non-negative.
 
-    They may be made only when asked for, so that not all of them are in memory at once.
+    Their rows are made when they are asked for, so that they are never all in memory at once.
     """
+
+    @property
+    def places(self) -> int:
+        """P."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are made."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what they are made from."""
 
     def __len__(self) -> int:
         """How many there are."""
 
-    def __getitem__(self, index: int) -> Tensor:
-        """One of them."""
+    def rows(self, index: int, rows: slice) -> Tensor:
+        """Some rows of one of them, (r, P) float32."""
 
-    def __iter__(self) -> Iterator[Tensor]:
-        """Each of them in turn."""
+
+@dataclass(frozen=True)
+class WholeMaps:
+    """Maps that are in memory.
+
+    Attributes
+    ----------
+    maps : (n, P, P) float
+    """
+
+    maps: Tensor
+
+    @property
+    def places(self) -> int:
+        """P."""
+        return self.maps.shape[-1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.maps.device
+
+    @property
+    def nbytes(self) -> int:
+        """Their memory."""
+        return self.maps.nbytes
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.maps)
+
+    def rows(self, index: int, rows: slice) -> Tensor:
+        """Some rows of one of them, (r, P)."""
+        return self.maps[index, rows]
 
 
 @dataclass(frozen=True)
@@ -118,14 +159,32 @@ class HeadMaps:
         """Heads of all layers."""
         return sum(len(queries) for queries in self.queries)
 
-    def __getitem__(self, index: int) -> Tensor:
-        """The map of one head, counted through the layers: softmax(q · kᵀ / √d), (P, P) float32."""
-        return _head_map(*self._head(index))
+    @property
+    def places(self) -> int:
+        """P."""
+        return self.queries[0].shape[-2]
 
-    def row(self, index: int, place: int) -> Tensor:
-        """What one place attends to in one head, (P,) float32; its map is not made."""
+    @property
+    def device(self) -> torch.device:
+        """Where queries and keys are."""
+        return self.queries[0].device
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of queries and keys."""
+        return sum(tensor.nbytes for tensor in (*self.queries, *self.keys))
+
+    def rows(self, index: int, rows: slice) -> Tensor:
+        """Rows of one head's map, counted through the layers: softmax(q · kᵀ / √d), (r, P)."""
         queries, keys = self._head(index)
-        return _head_map(queries[place, None], keys)[0]
+        scores = torch.addmm(
+            queries.new_empty(()),
+            queries[rows],
+            keys.T,
+            beta=0,  # the first argument gives the type only
+            alpha=1 / math.sqrt(queries.shape[-1]),
+        )
+        return scores.softmax(dim=-1, dtype=torch.float32)
 
     def _head(self, index: int) -> tuple[Tensor, Tensor]:
         """Queries and keys of one head, each (P, d)."""
@@ -138,57 +197,60 @@ class HeadMaps:
             index -= len(queries)
         raise AssertionError
 
-    def __iter__(self) -> Iterator[Tensor]:
-        """Each head's map in turn."""
-        return (self[index] for index in range(len(self)))
 
-    def stacked(self) -> Tensor:
-        """All maps at once, (n, P, P) float32."""
-        return torch.stack(list(self))
+def prepare_rows(rows: Tensor, column_maxima: Tensor, activation_threshold: float) -> Tensor:
+    """Make rows of a raw attention map ready to be applied (eq. 9).
 
-
-def _head_map(queries: Tensor, keys: Tensor) -> Tensor:
-    scores = torch.addmm(
-        queries.new_empty(len(queries), len(keys)),
-        queries,
-        keys.T,
-        beta=0,  # the first argument gives the type only
-        alpha=1 / math.sqrt(queries.shape[-1]),
-    )
-    return scores.softmax(dim=-1, dtype=torch.float32)
-
-
-def prepare_map(map_: Tensor, activation_threshold: float) -> Tensor:
-    """Make one raw attention map ready to be applied (eq. 9).
-
-    It is divided by its column maxima, emptied of what is below the threshold, and divided by its
-    row sums.
+    They are divided by the columns' maxima, emptied of what is below the threshold, and divided by
+    their sums.
 
     Parameters
     ----------
-    map_ : (P, P) float, non-negative
+    rows : (r, P) float, non-negative
+    column_maxima : (P,) float
+        Of all the map's rows.
     activation_threshold : float in [0, 1]
 
     Returns
     -------
-    (P, P) float
+    (r, P) float
     """
-    return prepare_rows(map_, map_.amax(dim=-2), activation_threshold)
-
-
-def prepare_rows(rows: Tensor, column_maxima: Tensor, activation_threshold: float) -> Tensor:
-    """The same for some of a map's rows, (r, P), knowing the maxima of its columns, (P,)."""
     prepared = rows / (column_maxima + 1e-5)
     prepared.masked_fill_(prepared < activation_threshold, 0)
     prepared /= prepared.sum(dim=-1, keepdim=True) + 1e-5
     return prepared
 
 
+def prepared_rows(
+    maps: Maps, index: int, activation_threshold: float | None, raw: Tensor
+) -> Iterator[tuple[slice, Tensor]]:
+    """One map's rows, prepared, some at a time.
+
+    Parameters
+    ----------
+    maps : Maps
+    index : int
+    activation_threshold : float in [0, 1], or None to take the map as it is
+    raw : (P, P) float32
+        Room for the map.
+    """
+    groups = list(row_groups(maps.places, maps.device))
+    if activation_threshold is None:
+        yield from ((rows, maps.rows(index, rows)) for rows in groups)
+        return
+    maxima = raw.new_zeros(maps.places)
+    for rows in groups:
+        raw[rows] = maps.rows(index, rows)
+        torch.maximum(maxima, raw[rows].amax(dim=0), out=maxima)
+    for rows in groups:
+        yield rows, prepare_rows(raw[rows], maxima, activation_threshold)
+
+
 def prepare_maps(
     maps: Maps,
     activation_threshold: float | None,
     fusion: Literal["product", "mean"] | int,
-) -> Tensor:
+) -> CompactMaps:
     """Prepare raw maps one after the other, and fuse them where asked (eq. 10, Table 7).
 
     Parameters
@@ -200,20 +262,23 @@ def prepare_maps(
 
     Returns
     -------
-    (n or 1, P, P) float
+    CompactMaps, n or one
         Besides it, no more than two maps are in memory at a time.
     """
-    count = 1 if isinstance(fusion, int) else len(maps)
-    chosen = [fusion] if isinstance(fusion, int) else range(count)
-    fused = torch.empty(0)
-    for place, index in enumerate(chosen):
-        map_ = maps[index]
-        if activation_threshold is not None:
-            map_ = prepare_map(map_, activation_threshold)
-        if place == 0:
-            fused = map_.new_zeros(1 if fusion == "mean" else count, *map_.shape)
-        fused[0 if fusion == "mean" else place] += map_
-    return fused.div_(count) if fusion == "mean" else fused
+    chosen = [fusion] if isinstance(fusion, int) else range(len(maps))
+    raw = torch.empty(maps.places, maps.places, device=maps.device)
+    prepared = (prepared_rows(maps, index, activation_threshold, raw) for index in chosen)
+    if fusion == "mean":
+        mean = torch.zeros_like(raw)
+        for parts in prepared:
+            for rows, part in parts:
+                mean[rows] += part / len(chosen)
+        return CompactMaps.of(mean[None])
+    compact = CompactMaps.room(len(chosen), maps.places, maps.device)
+    for index, parts in enumerate(prepared):
+        for rows, part in parts:
+            compact.put(index, rows, part)
+    return compact
 
 
 def prepare(maps: Maps, grid: tuple[int, int], settings: Settings) -> Compensation:
@@ -301,19 +366,20 @@ class TransformerSelfAttention(AttentionSource):
     grid: tuple[int, int]
 
     @torch.no_grad()
-    def attention_maps(self, image: NDArray[np.uint8]) -> Steps[tuple[Tensor, tuple[int, int]]]:
-        """Maps of the block's heads, (heads, gh * gw, gh * gw); see `AttentionSource`."""
+    def attention_maps(self, image: NDArray[np.uint8]) -> Steps[tuple[Maps, tuple[int, int]]]:
+        """Maps of the block's heads; see `AttentionSource`."""
         encoder = self.encoder
         pixels = to_pixels(image, self.grid, encoder.patch_size, encoder.mean, encoder.std)
         total = self.block + 1
         yield Step(COMPENSATION_STEP, 0, total)
         tokens = embed_patches(encoder.visual, pixels.to(encoder.device, encoder.dtype))
-        blocks = run_blocks(encoder.visual, tokens)
-        for index in range(self.block):
-            next(blocks)
-            yield Step(COMPENSATION_STEP, index + 1, total)
-        _, attention, _ = next(blocks)
-        return attention[:, 1:, 1:], self.grid
+        earlier = islice(run_blocks(encoder.visual, tokens), self.block)
+        for done, (_, output) in enumerate(earlier, start=1):
+            tokens = output
+            yield Step(COMPENSATION_STEP, done, total)
+        chosen = encoder.visual.transformer.resblocks[self.block]
+        queries, keys = project_heads(chosen.attn, chosen.ln_1(tokens), QUERIES_AND_KEYS)
+        return WholeMaps(similarity(queries[0, :, 1:], keys[0])[..., 1:]), self.grid
 
 
 @dataclass(frozen=True)
@@ -346,12 +412,12 @@ class FeatureAffinity(AttentionSource):
 
     patch_features: Callable[[NDArray[np.uint8]], Tensor]
 
-    def attention_maps(self, image: NDArray[np.uint8]) -> Steps[tuple[Tensor, tuple[int, int]]]:
+    def attention_maps(self, image: NDArray[np.uint8]) -> Steps[tuple[Maps, tuple[int, int]]]:
         """The one affinity map; see `AttentionSource`."""
         yield Step(COMPENSATION_STEP)
         features = self.patch_features(image)
-        return affinity_map(features), (features.shape[0], features.shape[1])
+        return WholeMaps(affinity_map(features)), (features.shape[0], features.shape[1])
 
     def prepare(self, maps: Maps, grid: tuple[int, int], settings: Settings) -> Compensation:
         """The affinity map as it is: its softmax has prepared it."""
-        return Compensation(maps[0][None], grid)
+        return Compensation(prepare_maps(maps, None, 0), grid)

@@ -68,7 +68,7 @@ class DiffusionSelfAttention(AttentionSource):
         latent = self.encode_latent(image)
         yield Step(COMPENSATION_STEP, 1, 2)
         maps = self.attention_of_latent(latent)
-        side = math.isqrt(maps.queries[0].shape[-2])
+        side = math.isqrt(maps.places)
         return maps, (side, side)
 
     @torch.no_grad()

@@ -8,8 +8,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from napari_cliper.cliper.compensation import Compensation, HeadMaps, Maps, prepare_rows
-from napari_cliper.cliper.early_layer_fusion import BalancedAttention
+from napari_cliper.cliper.compact_maps import row_groups
+from napari_cliper.cliper.compensation import Compensation, Maps, prepare_rows
+from napari_cliper.cliper.last_block import BalancedAttention
 from napari_cliper.cliper.pipeline import Encoding, Inspection
 
 Row: TypeAlias = Callable[[int], Tensor]
@@ -149,16 +150,16 @@ class _Head:
     index: int
 
     def row(self, place: int) -> Tensor:
-        if isinstance(self.maps, HeadMaps):
-            return self.maps.row(self.index, place)
-        return self.maps[self.index][place]
+        return self.maps.rows(self.index, slice(place, place + 1))[0]
 
     def prepared(self, threshold: float, place: int) -> Tensor:
         return prepare_rows(self.row(place)[None], self._column_maxima, threshold)[0]
 
     @cached_property
     def _column_maxima(self) -> Tensor:
-        return self.maps[self.index].amax(dim=0)
+        groups = row_groups(self.maps.places, self.maps.device)
+        maxima = [self.maps.rows(self.index, rows).amax(dim=0) for rows in groups]
+        return torch.stack(maxima).amax(dim=0)
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def _head_rows(
         states = {"prepared": [partial(head.prepared, threshold) for head in raw], **states}
     if len(compensation.maps) == count:  # they are the heads' own, not fused into one
         applied = "raw" if threshold is None else "prepared"
-        states[applied] = [map_.__getitem__ for map_ in compensation.maps]
+        states[applied] = [partial(compensation.maps.row, index) for index in range(count)]
     return {state: rows for state, rows in states.items() if rows}
 
 

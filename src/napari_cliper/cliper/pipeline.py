@@ -16,22 +16,23 @@ from napari_cliper.cliper.coarse import (
     mean_similarity,
     sliding_probabilities,
 )
+from napari_cliper.cliper.compact_maps import CompactMaps
 from napari_cliper.cliper.compensation import (
     AttentionSource,
     Compensation,
     CompensationSource,
-    HeadMaps,
     Maps,
     SharedSelfAttention,
+    WholeMaps,
     prepare,
 )
 from napari_cliper.cliper.early_layer_fusion import (
     FusedFeatures,
-    ImageEncoder,
     ProxyModel,
     fuse_early_layers,
     resize_features,
 )
+from napari_cliper.cliper.image_tower import ImageEncoder
 from napari_cliper.cliper.labelling import Labeller, Thresholds
 from napari_cliper.cliper.preprocessing import patch_grid, to_pixels
 from napari_cliper.cliper.scribbles import Scribbles, scribbles
@@ -62,12 +63,8 @@ class Inspection:
     @property
     def nbytes(self) -> int:
         """Memory of its tensors."""
-        kept = [*self.layers, self.embeddings]
-        if isinstance(self.maps, HeadMaps):
-            kept += [*self.maps.queries, *self.maps.keys]
-        elif isinstance(self.maps, Tensor):
-            kept.append(self.maps)
-        return sum(tensor.nbytes for tensor in kept)
+        maps = self.maps.nbytes if self.maps is not None else 0
+        return sum(tensor.nbytes for tensor in (*self.layers, self.embeddings)) + maps
 
 
 @dataclass(frozen=True)
@@ -104,13 +101,13 @@ class Encoding:
     @property
     def nbytes(self) -> int:
         """Memory of its tensors."""
-        parts = [self.embeddings, self.attention]
+        parts: list[Tensor | CompactMaps] = [self.embeddings, self.attention]
         if self.compensation is not None:
             parts.append(self.compensation.maps)
         if self.sliding is not None:
             parts += [self.sliding.embeddings, self.sliding.attention]
         inspected = self.inspection.nbytes if self.inspection is not None else 0
-        return sum(tensor.nbytes for tensor in parts) + inspected
+        return sum(part.nbytes for part in parts) + inspected
 
     def received(self) -> Tensor:
         """How much attention each place receives, 1 on average: (gh, gw) float.
@@ -267,8 +264,9 @@ class CLIPer:
                 encode_crop,
             )
         compensation = None
-        maps: Maps | None = features.block_attention
-        if maps is not None:
+        maps: Maps | None = None
+        if features.block_attention is not None:
+            maps = WholeMaps(features.block_attention)
             compensation = prepare(maps, grid, settings)
         elif isinstance(source, AttentionSource):
             maps, own_grid = yield from source.attention_maps(image)

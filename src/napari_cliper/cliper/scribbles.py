@@ -103,7 +103,7 @@ def scribbles(
         carried = seeds(grid).flatten(1).to(attention) @ attention
         spread = _to_one(carried.reshape(-1, *grid))
         if compensation is not None:
-            refined = compensation.refine(seeds(own).to(compensation.maps))
+            refined = compensation.refine(seeds(own))
             spread = _to_one(_to_one(refined) * resize_maps(spread, own))
         reach[kinds] = spread
     return Scribbles(pixels, labels, reach)

@@ -93,7 +93,11 @@ class Settings:
 
     def encodes_as(self, other: "Settings") -> bool:
         """Whether a picture that was encoded with the other's choices is encoded with these."""
-        return all(getattr(self, name) == getattr(other, name) for name in _ENCODING)
+        return self.of_encoding() == other.of_encoding()
+
+    def of_encoding(self) -> dict[str, bool | int | float | str]:
+        """What an encoding depends on; the rest matters when it is scored or labelled."""
+        return {name: getattr(self, name) for name in _ENCODING}
 
     def __post_init__(self) -> None:
         for name in ("activation_threshold", "presence_threshold", "background_threshold"):
@@ -120,7 +124,6 @@ class Settings:
             raise ValueError("early_layers must reach back to the selected layer")
 
 
-# What an encoding depends on; the rest matters when it is scored or labelled.
 _ENCODING = (
     "shorter_side",
     "variant",

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_cliper.cliper.compensation import COMPENSATION_STEP, AttentionSource
-from napari_cliper.cliper.early_layer_fusion import similarity
+from napari_cliper.cliper.compensation import COMPENSATION_STEP, AttentionSource, Maps, WholeMaps
+from napari_cliper.cliper.image_tower import similarity
 from napari_cliper.cliper.preprocessing import to_pixels
 from napari_cliper.cliper.steps import Step, Steps
 from napari_cliper.errors import NapariCliperError
@@ -178,7 +178,7 @@ class VisionSelfAttention(AttentionSource):
     block: int
     grid: tuple[int, int]
 
-    def attention_maps(self, image: NDArray[np.uint8]) -> Steps[tuple[Tensor, tuple[int, int]]]:
+    def attention_maps(self, image: NDArray[np.uint8]) -> Steps[tuple[Maps, tuple[int, int]]]:
         """Maps of the block's heads, (heads, gh * gw, gh * gw); see `AttentionSource`."""
         maps = yield from self.model.attention_maps(image, self.grid, self.block)
-        return maps, self.grid
+        return WholeMaps(maps), self.grid

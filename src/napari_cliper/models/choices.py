@@ -6,6 +6,7 @@ from typing import Any
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.presets import (
+    AUTO,
     Changes,
     compensation_changes,
     load_presets,
@@ -30,7 +31,8 @@ class Choices:
         Another source of self-attention, as of `presets.compensation_changes`; None leaves it to
         the method.
     precision : str
-        Of the models' weights: "float32", "bfloat16" or "float16".
+        Of the models' weights: "float32", "bfloat16", "float16", or "auto" for what suits the
+        device, as of `precision.resolve_precision`.
     changes : sequence of str or tables
         Single values, as "settings.logit_scale=70"; they have the last word.
     """
@@ -38,7 +40,7 @@ class Choices:
     method: str = CLIPER
     encoder: str | None = None
     compensation: str | None = None
-    precision: str = "float32"
+    precision: str = AUTO
     changes: Sequence[str | Changes] = ()
 
     def __post_init__(self) -> None:

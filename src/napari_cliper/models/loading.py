@@ -1,6 +1,7 @@
 """From a preset to a working CLIPer. Import this only where torch may be imported."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -25,6 +26,7 @@ from napari_cliper.cliper.steps import Steps
 from napari_cliper.cliper.vision_model import VisionModel, VisionSelfAttention
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import dual_encoder, hub, inventory, schema, weights
+from napari_cliper.models.kept_files import stamp
 from napari_cliper.models.open_clip_towers import load_clip, load_dual
 from napari_cliper.models.presets import BUILT_IN
 from napari_cliper.models.schema import (
@@ -36,17 +38,12 @@ from napari_cliper.models.schema import (
     SelfAttention,
     StableDiffusion,
 )
-from napari_cliper.models.sources import Place, Source, pins
+from napari_cliper.models.sources import Files, Place, Source, identity, pins
 from napari_cliper.models.stable_diffusion import load_stable_diffusion
 from napari_cliper.models.tensors import read_tensors
 from napari_cliper.models.timm_towers import load_vision_model
 
 FETCHING = "About to fetch"
-PRECISIONS = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -95,17 +92,21 @@ def devices() -> dict[str, str]:
     return {name: titles[name] for name in present if name in titles}
 
 
-def resolve_precision(name: str) -> torch.dtype:
-    """The type of the models' weights; sums, softmaxes and scores are float32 in any case.
+@dataclass(frozen=True)
+class Built:
+    """What was built before, for the same device, type and folder.
 
-    Raises
-    ------
-    NapariCliperError
-        If it is none of `PRECISIONS`.
+    Attributes
+    ----------
+    preset : Preset
+    engine : CLIPer
+    origins : mapping of str to str
+        As of `Loader`.
     """
-    if name not in PRECISIONS:
-        raise NapariCliperError(f"There is no precision “{name}”: choose {', '.join(PRECISIONS)}.")
-    return PRECISIONS[name]
+
+    preset: Preset
+    engine: CLIPer
+    origins: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,11 @@ class Loader:
         Where to look for weights first, as of `weights.user_folder`.
     download : bool
         Whether what is not on this machine may be fetched from the hub.
-    before : (Preset, CLIPer) or None
-        A preset and what was built from it for the same device, type and folder: another method
-        on the same models loads no weights again.
+    before : Built or None
+        Another method on the same models loads no weights again.
+    origins : dict of str to str
+        By part ("encoder", "compensation", "proxy"): what tells the files of its weights from
+        others. Known when `load` has ended.
     """
 
     preset: Preset
@@ -132,7 +135,8 @@ class Loader:
     dtype: torch.dtype = torch.float32
     folder: Path | None = None
     download: bool = False
-    before: tuple[Preset, CLIPer] | None = None
+    before: Built | None = None
+    origins: dict[str, str] = field(default_factory=dict, init=False, compare=False)
 
     def load(self) -> Steps[CLIPer]:
         """Build the method's models, and no others than the settings need.
@@ -166,11 +170,19 @@ class Loader:
         _check_fusion(preset, settings, image_encoder, source)
         return CLIPer(image_encoder, text_encoder, source, settings, proxy)
 
-    def _built(self, field: str, part: str) -> Any:
-        """A part of what was built before, if the preset says the same of it; else None."""
-        if self.before is None or getattr(self.before[0], field) != getattr(self.preset, field):
+    def _built(self, part: str, name: str) -> Any:
+        """What was built of a part before, if the preset says the same of it; else None."""
+        before = self.before
+        if before is None or getattr(before.preset, part) != getattr(self.preset, part):
             return None
-        return getattr(self.before[1], part)
+        if part in before.origins:
+            self.origins[part] = before.origins[part]
+        return getattr(before.engine, name)
+
+    def _note(self, part: str, files: Files, known: Mapping[str, str]) -> None:
+        """Note what the weights of a part are read from: files with pins, or their stamps."""
+        named = {name: known.get(name) or stamp(path) for name, path in files.items()}
+        self.origins[part] = identity(named)
 
     def _encoder(self) -> Steps[tuple[ImageEncoder, TextEncoder]]:
         image_encoder = self._built("encoder", "image_encoder")
@@ -179,6 +191,7 @@ class Loader:
         encoder = self.preset.encoder
         if isinstance(encoder, ClipEncoder):
             found = yield from self._obtain(encoder.weights)
+            self._note("encoder", found.files, found.pins)
             yield Step("Loading the encoder")
             return load_clip(encoder, found.model, self.device, self.dtype)
         towers = yield from self.convert_towers()
@@ -186,6 +199,8 @@ class Loader:
         shipped = encoder.heads.parent == BUILT_IN.parent
         remedy = "reinstall napari-cliper" if shipped else "check the preset’s “heads”"
         heads = read_tensors(encoder.heads, remedy)
+        files = {name: towers / name for name in (dual_encoder.TOWERS, *dual_encoder.TEXT_FILES)}
+        self._note("encoder", files | {"heads": encoder.heads}, {})
         return load_dual(encoder, towers, self.device, heads, self.dtype)
 
     def convert_towers(self) -> Steps[Path]:
@@ -223,7 +238,7 @@ class Loader:
             )
         if not isinstance(compensation, OtherModel):
             return None
-        model = yield from self._vision_model(compensation.model)
+        model = yield from self._vision_model("compensation", compensation.model)
         if compensation.maps == "affinity":
             return FeatureAffinity(partial(model.patch_features, grid=compensation.grid))
         _check_block(self.preset, compensation.block, model.blocks)
@@ -231,8 +246,12 @@ class Loader:
 
     def _diffusion_folder(self, repository: Repository) -> Steps[Path]:
         if weights.is_taken_as_it_is(repository):
-            return Path(repository.repo).expanduser()
+            folder = Path(repository.repo).expanduser()
+            files = (path for path in folder.rglob("*") if path.is_file())
+            self._note("compensation", {path.as_posix(): path for path in files}, {})
+            return folder
         found = yield from self._obtain(repository)
+        self._note("compensation", found.files, found.pins)
         return found.files["unet/config.json"].parents[1]
 
     def _proxy(self) -> Steps[VisionModel]:
@@ -240,10 +259,11 @@ class Loader:
             raise _wrong(
                 self.preset, "attention is 'proxy', and the preset names no vision model as “proxy”"
             )
-        return (yield from self._vision_model(self.preset.proxy))
+        return (yield from self._vision_model("proxy", self.preset.proxy))
 
-    def _vision_model(self, vision: schema.VisionModel) -> Steps[VisionModel]:
+    def _vision_model(self, part: str, vision: schema.VisionModel) -> Steps[VisionModel]:
         found = yield from self._obtain(vision.weights)
+        self._note(part, found.files, found.pins)
         yield Step(f"Loading {vision.architecture}")
         return load_vision_model(vision, found.model, self.device, self.dtype)
 

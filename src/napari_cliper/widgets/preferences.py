@@ -17,6 +17,8 @@ class Preferences:
         What the docks choose at first.
     memory_limit : float
         Gigabytes that encoded pictures may take.
+    disk_limit : float
+        Gigabytes that encoded pictures and words may take on disk; 0 for what the environment says.
     undo_limit : float
         Gigabytes that the strokes and updates of a mask may take that can be undone.
     cache_folder : str
@@ -27,8 +29,9 @@ class Preferences:
 
     preset: str = "auto"
     device: str = "auto"
-    precision: str = "float32"
+    precision: str = "auto"
     memory_limit: float = 4.0
+    disk_limit: float = 0.0
     undo_limit: float = 0.5
     cache_folder: str = ""
     autosave: float = 30.0

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from napari_cliper.encodings import Encodings, digest
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.schema import CLIPER
 from napari_cliper.widgets import warm_up
-from napari_cliper.widgets.planes import Plane, digest
+from napari_cliper.widgets.planes import Plane
+from napari_cliper.widgets.preferences import Preferences
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from napari_cliper.annotation.class_list import ClassList
     from napari_cliper.cliper.steps import Steps
     from napari_cliper.result import Result, Scored
@@ -32,7 +31,7 @@ class Model:
     preset: str
     device: str = "auto"
     method: str = CLIPER
-    precision: str = "float32"
+    precision: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -119,51 +118,8 @@ class Segmented:
     summary: str
 
 
-class Encodings:
-    """Encoded pictures, the last used ones, as many as fit into a number of bytes.
-
-    Attributes
-    ----------
-    limit : float
-        Bytes; the newest is kept however large it is.
-    """
-
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
-        self._kept: OrderedDict[tuple[Model, str], Encoding] = OrderedDict()
-
-    def __contains__(self, key: tuple[Model, str]) -> bool:
-        return key in self._kept
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def get(self, key: tuple[Model, str], inspect: bool = False) -> Encoding | None:
-        """What is kept of a model and pixels; with `inspect`, only what can be looked into."""
-        encoding = self._kept.get(key)
-        if encoding is None or (inspect and encoding.inspection is None):
-            return None
-        self._kept.move_to_end(key)
-        return encoding
-
-    def keep(self, key: tuple[Model, str], encoding: Encoding) -> None:
-        """Keep one more, and let go of those that were not used for longest."""
-        self._kept[key] = encoding
-        self._kept.move_to_end(key)
-        while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > self.limit:
-            self._kept.popitem(last=False)
-
-    def clear(self) -> None:
-        """Let go of all."""
-        self._kept.clear()
-
-
-def _bytes(encoding: Encoding) -> int:
-    return encoding.nbytes
-
-
 # What took long and may be wanted again, for all docks of the process. One model only, since it may
-# be gigabytes.
+# be gigabytes. Encodings go by the `Model` they were made with.
 _segmenters: dict[Model, Segmenter] = {}
 encodings = Encodings(limit=4e9)
 _turn = threading.Lock()  # docks take turns: a model runs for one of them at a time
@@ -228,11 +184,12 @@ def _segment(request: Request) -> Steps[Segmented]:
     classes = request.classes
     yield from segmenter.word_steps(classes)  # a mistake in the words shows before the long work
     pixels = request.plane.pixels()
-    encoding = yield from _encode(segmenter, request.model, pixels)
+    encoding = yield from segmenter.encode_steps(pixels)
     scored = yield from segmenter.score_steps(encoding, classes)
     yield Step("Labelling")
     result = request.adjustment.label(scored)
-    summary = f"{segmenter.preset_name} on {segmenter.device}: {found(result)}."
+    model = f"{segmenter.preset_name} on {segmenter.device} in {segmenter.precision}"
+    summary = f"{model}: {found(result)}."
     if segmenter.note is not None:
         summary += f"\n{segmenter.note}"
     _ = result.labels, result.coarse_labels  # made here, not in the window
@@ -242,23 +199,12 @@ def _segment(request: Request) -> Steps[Segmented]:
 
 def _encode_to_inspect(plane: Plane, model: Model, download: bool) -> Steps[Encoding]:
     segmenter = yield from _segmenter(model, download)
-    return (yield from _encode(segmenter, model, plane.pixels(), inspect=True))
+    return (yield from segmenter.encode_steps(plane.pixels(), inspect=True))
 
 
 def _encode_ahead(plane: Plane, model: Model) -> Steps[None]:
     if model in _segmenters:
-        yield from _encode(_segmenters[model], model, plane.pixels())
-
-
-def _encode(
-    segmenter: Segmenter, model: Model, pixels: NDArray[np.uint8], inspect: bool = False
-) -> Steps[Encoding]:
-    key = (model, digest(pixels))
-    encoding = encodings.get(key, inspect)
-    if encoding is None:
-        encoding = yield from segmenter.encode_steps(pixels, inspect=inspect)
-        encodings.keep(key, encoding)
-    return encoding
+        yield from _segmenters[model].encode_steps(plane.pixels())
 
 
 def _segmenter(model: Model, download: bool) -> Steps[Segmenter]:
@@ -278,9 +224,10 @@ def _segmenter(model: Model, download: bool) -> Steps[Segmenter]:
             download=download,
             choices=Choices(method=model.method, precision=model.precision),
             before=before,
+            keep=Preferences.read().disk_limit or None,
         )
         _segmenters.clear()
-        _segmenters[model] = loaded
+        _segmenters[model] = replace(loaded, encodings=encodings, kept_as=model)
     return _segmenters[model]
 
 

@@ -1,0 +1,32 @@
+"""Large matrices are worked on in pieces, so that memory and time stay small."""
+
+from collections.abc import Iterator
+
+import torch
+
+MEGABYTE = 2**20
+# Bytes worked on together. A processor's own cache is several times faster than its memory, and
+# what is large costs new pages from the system each time; on other devices only memory counts.
+_LARGEST = {"cpu": 4 * MEGABYTE}
+_ELSEWHERE = 1024 * MEGABYTE
+
+
+def largest(device: torch.device) -> int:
+    """Bytes that a piece may take on a device."""
+    return _LARGEST.get(device.type, _ELSEWHERE)
+
+
+def pieces(count: int, size: int, device: torch.device) -> Iterator[slice]:
+    """Which of some equal parts are worked on together.
+
+    Parameters
+    ----------
+    count : int
+        How many parts there are.
+    size : int
+        Bytes of each.
+    device : torch.device
+        Where they are.
+    """
+    together = max(1, largest(device) // size)
+    return (slice(first, min(first + together, count)) for first in range(0, count, together))
