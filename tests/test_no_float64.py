@@ -45,7 +45,7 @@ def as_in_the_paper(case: Case) -> CLIPer:
 
 
 # The reference's engines: Stable Diffusion, features of another model, crops; and what none has.
-CASES = ["portrait", "affinity", "proxy", "sliding", "heads_mean", "attn_vanilla", "attn_identity"]
+CASES = ["portrait", "affinity", "proxy", "sliding", "attn_identity"]
 ENGINES = [
     *((name, lambda case: case.engine) for name in CASES),
     *(("portrait", change) for change in (own_attention, another_pass, as_in_the_paper)),

@@ -282,6 +282,20 @@ def test_half_precision_gives_the_same_labels(
     assert half.engine.image_encoder.dtype != model.engine.image_encoder.dtype
 
 
+def test_auto_is_resolved_before_models_are_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAPARI_CLIPER_PRECISION", "bfloat16")
+    first = nc.load("small", "cpu")
+    assert first.precision == "bfloat16"
+    for choices in (Choices(), Choices(precision="bfloat16")):
+        again = drain(load_steps("small", "cpu", choices=choices, before=first))
+        assert again.precision == "bfloat16"
+        assert again.engine.image_encoder is first.engine.image_encoder
+    monkeypatch.setenv("NAPARI_CLIPER_PRECISION", "float32")
+    other = drain(load_steps("small", "cpu", before=first))
+    assert other.precision == "float32"
+    assert other.engine.image_encoder is not first.engine.image_encoder
+
+
 def test_an_encoding_for_another_method_is_refused(model: Segmenter, encoding: Encoding) -> None:
     other = drain(load_steps("small", "cpu", choices=Choices("sclip"), before=model))
     with pytest.raises(nc.NapariCliperError, match="encoded for another method"):

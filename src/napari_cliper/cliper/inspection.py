@@ -1,5 +1,6 @@
 """The attention that the method uses, place by place, and what its layers see (figures 2 and 3)."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -105,10 +106,18 @@ def layer_colors(encoding: Encoding) -> Tensor:
     scores = _principal_scores(_embeddings(encoding).float())
     for layer in reversed(range(len(scores) - 1)):
         scores[layer] = _turned(scores[layer], like=scores[layer + 1])
-    ends = torch.quantile(scores, scores.new_tensor([0.01, 0.99]), dim=1, keepdim=True)
-    contrast = (ends[1] - ends[0]).clamp_min(_LEAST_CONTRAST)
-    colors = (scores - ends.mean(dim=0)) / contrast + 0.5
+    ordered = scores.sort(dim=1).values
+    low, high = _quantile(ordered, 0.01), _quantile(ordered, 0.99)
+    contrast = (high - low).clamp_min(_LEAST_CONTRAST)
+    colors = (scores - (low + high) / 2) / contrast + 0.5
     return colors.clamp_(0, 1).reshape(-1, *encoding.grid, 3)
+
+
+def _quantile(ordered: Tensor, share: float) -> Tensor:
+    """Of values in order, (K, P, n) to (K, 1, n); torch's own needs float64, which MPS has not."""
+    at = share * (ordered.shape[1] - 1)
+    below, above = ordered[:, int(at), None], ordered[:, math.ceil(at), None]
+    return below.lerp(above, at - int(at))
 
 
 def _embeddings(encoding: Encoding) -> Tensor:
