@@ -56,8 +56,8 @@ def _fitting(device: torch.device) -> str:
 
 def _suits_bfloat16() -> bool:
     units = torch.cpu.get_capabilities()  # another make of processor has other names in it
-    # AMX gains several times. With AVX512-BF16 alone one make is said to gain; another took twice
-    # as long as in float32, for these units are no wider and the type must be converted.
+    # A layer's product gains several times with AMX. With AVX512-BF16 alone it took nearly twice as
+    # long as in float32 where it was tried; other makes may gain, so that is measured.
     return bool(
         units.get("amx_bf16") or (units.get("avx512_bf16") and bfloat16_gain() >= LEAST_GAIN)
     )
