@@ -97,9 +97,11 @@ def compare_threads(pixels: np.ndarray[Any, Any], widget: SegmentWidget) -> dict
     job = Job()
     job.stepped.connect(widget.findChild(ProgressBar).step)
     for _ in range(PAIRS + 1):
+        model.encodings.clear()
         start = time.perf_counter()
         drain(model.segment_steps(pixels, WORDS))
         in_main.append(time.perf_counter() - start)
+        model.encodings.clear()
         start = time.perf_counter()
         job.start(model.segment_steps(pixels, WORDS))
         wait_until(lambda: not job.running, pause_milliseconds=2)

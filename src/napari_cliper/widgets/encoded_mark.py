@@ -9,8 +9,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QWidget
 from superqt.utils import QSignalDebouncer
 
+from napari_cliper.encodings import digest
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.planes import Plane, digest
+from napari_cliper.widgets.planes import Plane
 from napari_cliper.widgets.segmentation import encodings
 
 if TYPE_CHECKING:

@@ -13,12 +13,13 @@ from napari.layers.utils.layer_utils import calc_data_range
 from napari_cliper.annotation.class_edits import with_strays
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.annotation.unsure import weight_of
+from napari_cliper.encodings import digest
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.indexed_png import load_labels
 from napari_cliper.files.pictures import read_picture
 from napari_cliper.files.session import LoadedSession, is_session, load_session
 from napari_cliper.widgets.layers import KEY
-from napari_cliper.widgets.planes import Plane, digest, placement_of
+from napari_cliper.widgets.planes import Plane, placement_of
 
 if TYPE_CHECKING:
     from typing import Any

@@ -12,10 +12,11 @@ import numpy as np
 from napari.layers import Image
 from numpy.typing import NDArray
 
+from napari_cliper.encodings import digest
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.pictures import read_picture
 from napari_cliper.widgets.layers import KEY, is_result
-from napari_cliper.widgets.planes import Plane, digest, placement_of, shown_plane
+from napari_cliper.widgets.planes import Plane, placement_of, shown_plane
 from napari_cliper.widgets.queued_picture import picture_layer
 
 if TYPE_CHECKING:
