@@ -37,7 +37,7 @@ demo: $(VENV)/.installed-demo ## install, then segment two photographs with the 
 	@echo "    $(CURDIR)/$(DEMO)/motorcycle"
 	@echo "To paint on such masks in a window: $(BIN)/napari-cliper gui $(DEMO)/photographs/cat.png"
 
-test: qt-libraries $(VENV)/.installed-test ## install, then run the tests (about 20 minutes)
+test: qt-libraries $(VENV)/.installed-test ## install, then run the tests (about 25 minutes)
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 test-all: qt-libraries $(VENV)/.installed-test ## run all tests, the slow ones too

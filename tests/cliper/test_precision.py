@@ -14,8 +14,8 @@ from napari_cliper.cliper import CLIPer, drain
 from reference_cases import FOLDER, HERE, Case, case_names
 
 # At least so many of the refined label map's pixels agree. Measured: float16 99.1 to 100 % in every
-# case. bfloat16 99.0 to 100 % but for these, whose scores lie close together: 96 to 98.7 %, and on
-# a processor with bfloat16 arithmetic of its own also portrait 98.0 and fused 98.5 %.
+# case. bfloat16 99.0 to 100 % but for these, whose scores lie close together: 96.01 to 98.7 %, and
+# on a processor with bfloat16 arithmetic of its own also portrait 98.0 and fused 98.5 %.
 # Its weights have eight bits; keeping the last block float32 changed nothing.
 CLOSE_SCORES = (
     "background_score",
@@ -33,7 +33,7 @@ TOLERANCE = {torch.float16: (0.03, 0.02), torch.bfloat16: (0.15, 0.05)}
 
 
 def least_agreement(case: str, dtype: torch.dtype) -> float:
-    return 0.95 if dtype == torch.bfloat16 and case in CLOSE_SCORES else 0.99
+    return 0.96 if dtype == torch.bfloat16 and case in CLOSE_SCORES else 0.99
 
 
 # Of cases from elsewhere (CLIPER_REFERENCE_DIR) it is not known how close their scores lie.

@@ -4,20 +4,29 @@ Their real weights are gigabytes and are not fetched by tests; what they compute
 reference tensors (tests/cliper/test_parity.py).
 """
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import skimage.data
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 
-from napari_cliper.cliper import CLIPer, DiffusionSelfAttention, ImageEncoder, TextEncoder, drain
+from napari_cliper.benchmark.memory import peak_bytes
+from napari_cliper.cliper import (
+    CLIPer,
+    Compensation,
+    DiffusionSelfAttention,
+    ImageEncoder,
+    Settings,
+    TextEncoder,
+    drain,
+)
+from napari_cliper.cliper.compensation import HeadMaps, prepare
 from napari_cliper.models.loading import make_settings
 from napari_cliper.models.presets import get_preset
 
 pytestmark = pytest.mark.slow
+
+MIB = 2**20
 
 
 @torch.no_grad()
@@ -65,37 +74,27 @@ def test_the_large_preset_with_random_weights() -> None:
     assert engine.label(scores).labels.shape == (300, 451)
 
 
-MEASURE = """
-import resource, sys
-import torch
-from napari_cliper.cliper import Settings
-from napari_cliper.cliper.compensation import HeadMaps, prepare
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-heads, width = map(int, sys.argv[1:])
-with torch.no_grad():
-    random = [torch.randn(heads, 4096, width) for _ in range(4)]
-    (random[0][:, :64] @ random[1][:, :64].mT).softmax(dim=-1)  # the libraries' own buffers
-    before = peak()
-    operator = prepare(HeadMaps(tuple(random[:2]), tuple(random[2:])), (64, 64), Settings())
-    made = peak()
-    operator.refine(torch.rand(20, 24, 36))
-print(len(operator.maps), round(made - before), round(peak() - before))
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="the standard library tells no peak there")
+@torch.no_grad()
 @pytest.mark.parametrize(
     ("name", "heads", "width", "maps"),
     [("Stable Diffusion 2.1", 5, 64, 10), ("Stable Diffusion 1.5", 8, 40, 16)],
 )
 def test_memory_of_the_maps(name: str, heads: int, width: int, maps: int) -> None:
     """A finished map takes 32 MiB; besides these there is one at a time, of 64 MiB."""
-    command = [sys.executable, "-c", MEASURE, str(heads), str(width)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    found, made, used = map(int, run.stdout.split())
-    print(f"{name}: {found} maps, {found * 32} MiB; peak while made {made}, while used {used} MiB")
-    assert found == maps
-    assert used <= 32 * maps + 64 + 64
+    random = [torch.randn(heads, 4096, width) for _ in range(4)]
+    made: list[Compensation] = []
+
+    def make() -> None:
+        made.append(prepare(HeadMaps(tuple(random[:2]), tuple(random[2:])), (64, 64), Settings()))
+
+    cpu = torch.device("cpu")
+    peak = peak_bytes(make, cpu)
+    (operator,) = made
+    used = peak_bytes(lambda: operator.refine(torch.rand(20, 24, 36)), cpu)
+    assert peak is not None
+    assert used is not None
+    print(f"{name}: {maps} maps, {operator.maps.nbytes / MIB:.0f} MiB; peak {peak / MIB:.0f} MiB")
+    assert len(operator.maps) == maps
+    assert operator.maps.nbytes == maps * (2 * 4096**2 + 4 * 4096)
+    assert operator.maps.nbytes < peak <= operator.maps.nbytes + 64 * MIB + 32 * MIB
+    assert used <= 16 * MIB

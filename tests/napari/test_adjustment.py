@@ -192,6 +192,9 @@ def test_a_word_more_encodes_that_word_only(
 
 
 def test_the_mark_knows_when_the_pixels_changed(viewer: Viewer, picture: Image, dock: Any) -> None:
+    def marked(text: str) -> None:
+        dock.qtbot.waitUntil(lambda: dock.encoded.text() == text, timeout=60_000)
+
     segmentation.encodings.clear()
     picture.refresh()
     dock.settle()
@@ -200,19 +203,15 @@ def test_the_mark_knows_when_the_pixels_changed(viewer: Viewer, picture: Image, 
     assert dock.encoded.text() == "encoded"
     pixels = picture.data.copy()
     picture.data = pixels[::-1].copy()
-    dock.settle()
-    assert dock.encoded.text() == "changed"
+    marked("changed")
     picture.data = pixels.copy()
-    dock.settle()
-    assert dock.encoded.text() == "encoded"
+    marked("encoded")
     picture.data[:20] = 0  # in place
     picture.refresh()
-    dock.settle()
-    assert dock.encoded.text() == "changed"
+    marked("changed")
     picture.data[:] = pixels
     picture.refresh()
-    dock.settle()
-    assert dock.encoded.text() == "encoded"
+    marked("encoded")
     dock.method.setCurrentIndex(dock.method.findData("clip"))
     dock.settle()
     assert dock.encoded.text() == "changed"

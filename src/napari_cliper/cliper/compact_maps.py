@@ -1,4 +1,4 @@
-"""Attention matrices kept in half the memory, without a difference that labels could show."""
+"""Attention matrices kept in half the memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,9 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from napari_cliper.cliper.pieces import pieces
-
-FLOAT = 4  # bytes of a float32, in which all is computed
+from napari_cliper.cliper.pieces import FLOAT, pieces
 
 
 def row_groups(places: int, device: torch.device) -> Iterator[slice]:
@@ -44,7 +42,8 @@ class CompactMaps:
         """From (n, P, P) float."""
         compact = cls.room(len(maps), maps.shape[-1], maps.device)
         for index, map_ in enumerate(maps):
-            compact.put(index, slice(None), map_)
+            for rows in compact._rows():
+                compact.put(index, rows, map_[rows])
         return compact
 
     def put(self, index: int, rows: slice, values: Tensor) -> None:

@@ -49,7 +49,7 @@ class Compensation:
         How many heads of each layer it was prepared from; empty if not from heads. With "product"
         fusion the maps are theirs, one after the other.
     threshold : float in [0, 1] or None
-        What `prepare_map` was given; None if raw maps were taken as they are.
+        What `prepare_rows` was given; None if raw maps were taken as they are.
     """
 
     maps: CompactMaps

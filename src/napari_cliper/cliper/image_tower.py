@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_cliper.cliper.pieces import pieces
-
-FLOAT = 4  # bytes of a float32
+from napari_cliper.cliper.pieces import FLOAT, pieces
 
 Look: TypeAlias = Callable[[int, slice, Tensor], None]
 """Is shown a block's number, counted from 0, some of its heads, and their attention: (n, T, T)

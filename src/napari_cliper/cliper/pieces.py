@@ -1,9 +1,10 @@
-"""Large matrices are worked on in pieces, so that memory and time stay small."""
+"""Large matrices are worked on in pieces, which costs less memory and time."""
 
 from collections.abc import Iterator
 
 import torch
 
+FLOAT = 4  # bytes of a float32, in which matrices are worked on
 MEGABYTE = 2**20
 # Bytes worked on together. A processor's own cache is several times faster than its memory, and
 # what is large costs new pages from the system each time; on other devices only memory counts.
