@@ -7,17 +7,20 @@
 """
 
 import sys
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.cliper import CLIPer, Encoding, Step, drain
-from napari_cliper.cliper.steps import Steps
+from napari_cliper.cliper.memory_estimate import encoding_bytes
+from napari_cliper.cliper.steps import Steps, T
 from napari_cliper.encoding_files import EncodingFiles, Templates
 from napari_cliper.encodings import Encodings, digest
 from napari_cliper.errors import NapariCliperError
@@ -26,8 +29,9 @@ from napari_cliper.models import loading, weights
 from napari_cliper.models.choices import Choices
 from napari_cliper.models.kept_files import disk_limit
 from napari_cliper.models.precision import resolve_precision
-from napari_cliper.models.presets import AUTO, Changes, get_preset, load_presets
+from napari_cliper.models.presets import AUTO, Changes
 from napari_cliper.models.schema import CLIPER, Preset
+from napari_cliper.out_of_memory import within_memory
 from napari_cliper.result import Presence, Result, Scored
 
 __all__ = [
@@ -43,6 +47,7 @@ __all__ = [
 ]
 
 USUAL = Choices()
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +87,7 @@ class Segmenter:
     encodings: Encodings = field(default_factory=Encodings, repr=False)
     kept_as: Hashable = None
     _text_rows: dict[tuple[Templates, str], Tensor] = field(default_factory=dict, repr=False)
+    _spare: list[CLIPer] = field(default_factory=list, init=False, repr=False)
 
     @property
     def preset_name(self) -> str:
@@ -108,7 +114,7 @@ class Segmenter:
         NapariCliperError
             If this is not a picture that can be segmented.
         """
-        return drain(self.encode_steps(image, inspect))
+        return _finish(self.encode_steps(image, inspect))
 
     def encode_steps(self, image: ArrayLike, inspect: bool = False) -> Steps[Encoding]:
         """`encode` as a generator of steps."""
@@ -118,12 +124,38 @@ class Segmenter:
         if encoding is not None:
             return encoding
         kept = self.disk.encoding(picture) if self.disk and not inspect else None
-        encoding = kept or (yield from self.engine.encode(pixels, inspect))
+        encoding = kept or (yield from self._encode(pixels, inspect))
         self.encodings.keep((self.kept_as, picture), encoding)
         if self.disk and kept is None:
             yield Step("Keeping the encoded picture")
             self.disk.keep_encoding(picture, encoding)
         return encoding
+
+    def _encode(self, pixels: NDArray[np.uint8], inspect: bool) -> Steps[Encoding]:
+        """Encode where there is room: on the CPU once a GPU's memory was too small."""
+
+        def on_cpu() -> Steps[Encoding]:
+            if not self._spare:
+                self._spare.append((yield from self._engine_on_cpu()))
+            return (yield from self._spare[0].encode(pixels, inspect))
+
+        def needed() -> int:
+            return encoding_bytes(self.engine, (pixels.shape[0], pixels.shape[1]))
+
+        device = torch.device(self.device)
+        if self._spare:
+            return (yield from within_memory(on_cpu, CPU, needed))
+        elsewhere = None if device.type == "cpu" else on_cpu
+
+        def here() -> Steps[Encoding]:
+            return self.engine.encode(pixels, inspect)
+
+        return (yield from within_memory(here, device, needed, elsewhere))
+
+    def _engine_on_cpu(self) -> Steps[CLIPer]:
+        """The same models, loaded once more."""
+        dtype = resolve_precision(AUTO, CPU)
+        return loading.Loader(self.preset, CPU, dtype, self.weights_folder).load()
 
     def score(self, image: ArrayLike | Encoding, classes: str | ClassList) -> Scored:
         """Compare a picture with words; what this returns gives labels at any thresholds.
@@ -140,7 +172,7 @@ class Segmenter:
         NapariCliperError
             If the picture or the classes cannot be used, or a name is too long.
         """
-        return drain(self.score_steps(image, classes))
+        return _finish(self.score_steps(image, classes))
 
     def classify(
         self,
@@ -162,7 +194,7 @@ class Segmenter:
         NapariCliperError
             If the picture or the classes cannot be used, or a name is too long.
         """
-        return drain(self.classify_steps(image, classes, presence_threshold))
+        return _finish(self.classify_steps(image, classes, presence_threshold))
 
     def classify_steps(
         self,
@@ -200,7 +232,7 @@ class Segmenter:
         NapariCliperError
             If the picture or the classes cannot be used, or a name is too long.
         """
-        return drain(
+        return _finish(
             self.segment_steps(image, classes, presence_threshold, background_threshold, present)
         )
 
@@ -266,6 +298,16 @@ class Segmenter:
                 self.disk.keep_rows(templates, rows)
             found |= rows
         return found
+
+
+def _finish(steps: Steps[T]) -> T:
+    """Run steps to their end; a notice among them becomes a warning."""
+
+    def warn(step: Step) -> None:
+        if step.notice:
+            warnings.warn(step.name, stacklevel=4)
+
+    return drain(steps, warn)
 
 
 def _background(preset: Preset, classes: ClassList) -> tuple[str, ...]:
@@ -345,7 +387,7 @@ def load_steps(
     folder = weights.user_folder(weights_folder)
     limit = disk_limit(keep)
     yield Step("Loading the model")
-    full, note = choose(preset, where.type, folder, choices)
+    full, note = weights.choose(preset, where.type, folder, choices)
     known = before if before and before.fits(str(where), precision, folder) else None
     built = loading.Built(known.preset, known.engine, known.origins) if known else None
     loader = loading.Loader(full, where, dtype, folder, download, built)
@@ -356,45 +398,3 @@ def load_steps(
     if known and known.engine.text_encoder is engine.text_encoder:
         segmenter._text_rows.update(known._text_rows)
     return segmenter
-
-
-def choose(
-    preset: str | Path, device: str, folder: Path | None, choices: Choices
-) -> tuple[Preset, str | None]:
-    """The preset that is meant, as it is to be used.
-
-    Parameters
-    ----------
-    preset : str or Path
-        As of `load`.
-    device : str
-        The type of the device: "cpu", "cuda" or "mps".
-    folder : Path or None
-        As of `weights.user_folder`.
-    choices : Choices
-
-    Returns
-    -------
-    preset : Preset
-    note : str or None
-        One line for the person who left the choice to us.
-
-    Raises
-    ------
-    NapariCliperError
-        If there is no such preset, or a choice does not fit it.
-    """
-    note = None
-    changes = choices.as_changes()
-    if preset == AUTO and choices.encoder is not None:
-        preset = like_encoder(changes)
-    elif preset == AUTO:
-        preset, note = weights.choose_preset(device, folder, changes)
-    return get_preset(preset, changes), note
-
-
-def like_encoder(changes: Sequence[Changes]) -> str:
-    """The built-in preset with the encoder that changes name, else `base`, whose are CLIP's too."""
-    wanted = get_preset("base", changes).encoder
-    names = (name for name, preset in load_presets().items() if preset.encoder == wanted)
-    return next(names, "base")

@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QObject, QThreadPool
 
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.widgets import jobs
 from napari_cliper.widgets.jobs import Job
 
 
@@ -35,7 +36,7 @@ def job(qtbot: QtBot) -> Job:
 
 
 def step(name: str) -> Any:
-    return SimpleNamespace(name=name)
+    return SimpleNamespace(name=name, notice=False)
 
 
 def test_steps_and_result_are_told(job: Job, qtbot: QtBot) -> None:
@@ -170,3 +171,16 @@ def test_a_deleted_job_stops_and_calls_nobody(qtbot: QtBot) -> None:
     gc.collect()
     assert heard.said == []
     assert went_on == []
+
+
+def test_a_notice_is_shown_as_one(job: Job, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(jobs, "show_warning", shown.append)
+
+    def work() -> Generator[Any, None, None]:
+        yield step("one")
+        yield SimpleNamespace(name="on the CPU", notice=True)
+
+    with qtbot.waitSignal(job.ended):
+        job.start(work())
+    assert shown == ["on the CPU"]

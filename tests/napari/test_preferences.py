@@ -1,16 +1,20 @@
 """What is set in napari's preferences is what the docks begin with."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from napari import Viewer
 from napari.settings import get_plugin_settings
 from qtpy.QtWidgets import QComboBox
 
+from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.models import weights
 from napari_cliper.widgets import segmentation
 from napari_cliper.widgets.masks import Mask
+from napari_cliper.widgets.planes import Plane
 from napari_cliper.widgets.preferences import Preferences
 
 
@@ -102,3 +106,33 @@ def test_encodings_are_kept_on_disk_if_that_is_wanted(preferences: Any, monkeypa
     assert load().disk.files.limit == 2e9
     preferences.disk_limit = 0.25
     assert load().disk.files.limit == 0.25e9
+
+
+def test_models_leave_memory_when_nobody_uses_them(preferences: Any) -> None:
+    from napari_cliper.segmenter import drain
+
+    pixels = np.zeros((80, 80, 3), np.uint8)
+    index = (slice(None), slice(None))
+    plane = Plane("a", "a", pixels, index, (0, 255), {}, True)
+    model = segmentation.Model("small", "cpu")
+    request = segmentation.Request(plane, ClassList.parse("cat"), model)
+    preferences.idle_limit = 0.5 / 60
+
+    def wait_until_gone() -> None:
+        until = time.monotonic() + 30
+        while segmentation._segmenters or len(segmentation.encodings):
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+    first = drain(segmentation.segmentation(request))
+    assert model in segmentation._segmenters
+    wait_until_gone()
+    again = drain(segmentation.segmentation(request))  # loaded anew
+    assert np.array_equal(first.result.labels, again.result.labels)
+    wait_until_gone()
+    preferences.idle_limit = 0
+    drain(segmentation.segmentation(request))
+    assert segmentation._idle is None
+    with segmentation._turn:
+        segmentation.let_go()  # somebody is at work
+    assert model in segmentation._segmenters

@@ -68,8 +68,7 @@ def _models(
     from napari_cliper.benchmark.random_weights import random_segmenter
     from napari_cliper.models.loading import resolve_device
     from napari_cliper.models.precision import resolve_precision
-    from napari_cliper.models.weights import user_folder
-    from napari_cliper.segmenter import choose
+    from napari_cliper.models.weights import choose, user_folder
 
     where, folder = resolve_device(model.device), user_folder(model.weights)
     preset, _ = choose(model.preset, where.type, folder, model.choices)

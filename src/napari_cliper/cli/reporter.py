@@ -9,7 +9,7 @@ from rich.table import Table
 WIDE = 1000  # columns
 
 if TYPE_CHECKING:
-    from napari_cliper.cliper.steps import Steps, T
+    from napari_cliper.cliper.steps import Step, Steps, T
 
 
 def console(stderr: bool = False) -> Console:
@@ -47,7 +47,12 @@ class Reporter:
         """Drive a generator of steps to its result."""
         from napari_cliper.cliper.steps import drain
 
-        return drain(steps, lambda step: self.show(step.name, step.done, step.total))
+        return drain(steps, self._on_step)
+
+    def _on_step(self, step: "Step") -> None:
+        if step.notice:
+            self.warn(step.name)
+        self.show(step.name, step.done, step.total)
 
     def show(self, name: str, done: int = 0, total: int = 1) -> None:
         """Name the work that is about to be done, and how much of it is over."""
@@ -58,3 +63,7 @@ class Reporter:
         """Print a line or a table on standard output, above the bar."""
         self._progress.stop()
         self._console.print(what, soft_wrap=isinstance(what, str))
+
+    def warn(self, what: str) -> None:
+        """Print a line on standard error, above the bar."""
+        self._progress.console.print(what, soft_wrap=True)

@@ -58,7 +58,13 @@ class DiffusionSelfAttention(AttentionSource):
         side = self.latent_side * 2 ** (len(self.vae.config.block_out_channels) - 1)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
         pixels = F.interpolate(pixels, (side, side), mode="nearest") * 2 - 1
-        encoded = self.vae.encode(pixels.to(self.vae.device, self.vae.dtype)).latent_dist.mean
+        pixels = pixels.to(
+            # Convolutions take a tenth less time so, and less than half of it in bfloat16.
+            self.vae.device,
+            self.vae.dtype,
+            memory_format=torch.channels_last,
+        )
+        encoded = self.vae.encode(pixels).latent_dist.mean
         return encoded.float() * self.vae.config.scaling_factor  # type: ignore[no-any-return]
 
     @torch.no_grad()

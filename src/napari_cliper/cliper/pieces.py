@@ -10,11 +10,21 @@ MEGABYTE = 2**20
 # what is large costs new pages from the system each time; on other devices only memory counts.
 _LARGEST = {"cpu": 4 * MEGABYTE}
 _ELSEWHERE = 1024 * MEGABYTE
+_LEAST = 16 * MEGABYTE  # less saves nothing beside what must be in memory anyway
 
 
 def largest(device: torch.device) -> int:
     """Bytes that a piece may take on a device."""
     return _LARGEST.get(device.type, _ELSEWHERE)
+
+
+def shrink(device: torch.device) -> bool:
+    """Let pieces on such devices take a quarter from now on; False if that would save nothing."""
+    quarter = largest(device) // 4
+    if quarter < _LEAST:
+        return False
+    _LARGEST[device.type] = quarter
+    return True
 
 
 def pieces(count: int, size: int, device: torch.device) -> Iterator[slice]:

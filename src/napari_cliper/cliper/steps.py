@@ -21,11 +21,14 @@ class Step:
         What a person may read beside a progress bar.
     done, total : int
         Parts of this work already finished, and how many there are.
+    notice : bool
+        Whether the name is something a person should know of when the work is over, too.
     """
 
     name: str
     done: int = 0
     total: int = 1
+    notice: bool = False
 
 
 Steps: TypeAlias = Generator[Step, None, T]

@@ -17,8 +17,9 @@ import platformdirs
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import hub
+from napari_cliper.models.choices import Choices
 from napari_cliper.models.dual_encoder import is_complete
-from napari_cliper.models.presets import Changes, get_preset, load_presets
+from napari_cliper.models.presets import AUTO, Changes, get_preset, load_presets
 from napari_cliper.models.schema import DualEncoder, Preset, Repository, Wheel
 from napari_cliper.models.sources import Files, Place, Source, amount, differing, known_identities
 
@@ -320,3 +321,45 @@ def _pickled(path: Path) -> NapariCliperError:
         f"{path} is not a safetensors file: only safetensors weights are read, since others can "
         "run code; convert it first."
     )
+
+
+def choose(
+    preset: str | Path, device: str, folder: Path | None, choices: Choices
+) -> tuple[Preset, str | None]:
+    """The preset that is meant, as it is to be used.
+
+    Parameters
+    ----------
+    preset : str or Path
+        As of `segmenter.load`.
+    device : str
+        The type of the device: "cpu", "cuda" or "mps".
+    folder : Path or None
+        As of `user_folder`.
+    choices : Choices
+
+    Returns
+    -------
+    preset : Preset
+    note : str or None
+        One line for the person who left the choice to us.
+
+    Raises
+    ------
+    NapariCliperError
+        If there is no such preset, or a choice does not fit it.
+    """
+    note = None
+    changes = choices.as_changes()
+    if preset == AUTO and choices.encoder is not None:
+        preset = like_encoder(changes)
+    elif preset == AUTO:
+        preset, note = choose_preset(device, folder, changes)
+    return get_preset(preset, changes), note
+
+
+def like_encoder(changes: Sequence[Changes]) -> str:
+    """The built-in preset with the encoder that changes name, else `base`, whose are CLIP's too."""
+    wanted = get_preset("base", changes).encoder
+    names = (name for name, preset in load_presets().items() if preset.encoder == wanted)
+    return next(names, "base")

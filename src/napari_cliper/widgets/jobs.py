@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import GeneratorWorker, thread_worker
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Qt, Signal
 
 if TYPE_CHECKING:
@@ -57,8 +58,11 @@ class Job(QObject):
             self._worker.quit()
 
     def _on_step(self, step: Step) -> None:
-        if not self._cancelled:
-            self.stepped.emit(step)
+        if self._cancelled:
+            return
+        if step.notice:
+            show_warning(step.name)
+        self.stepped.emit(step)
 
     def _on_return(self, outcome: _Outcome) -> None:
         if self._cancelled:

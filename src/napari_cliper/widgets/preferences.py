@@ -19,6 +19,8 @@ class Preferences:
         Gigabytes that encoded pictures may take.
     disk_limit : float
         Gigabytes that encoded pictures and words may take on disk; 0 for what the environment says.
+    idle_limit : float
+        Minutes after which models and encodings that nobody uses are let go; 0 keeps them.
     undo_limit : float
         Gigabytes that the strokes and updates of a mask may take that can be undone.
     cache_folder : str
@@ -32,6 +34,7 @@ class Preferences:
     precision: str = "auto"
     memory_limit: float = 4.0
     disk_limit: float = 0.0
+    idle_limit: float = 0.0
     undo_limit: float = 0.5
     cache_folder: str = ""
     autosave: float = 30.0

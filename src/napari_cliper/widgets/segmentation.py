@@ -123,6 +123,7 @@ class Segmented:
 _segmenters: dict[Model, Segmenter] = {}
 encodings = Encodings(limit=4e9)
 _turn = threading.Lock()  # docks take turns: a model runs for one of them at a time
+_idle: threading.Timer | None = None
 
 
 def segmentation(request: Request) -> Steps[Segmented]:
@@ -174,6 +175,36 @@ def _in_turn(steps: Steps[T]) -> Steps[T]:
     try:
         return (yield from steps)
     finally:  # a job that is cancelled is closed, see `jobs`
+        _turn.release()
+        _let_go_when_idle()
+
+
+def _let_go_when_idle() -> None:
+    """Have `let_go` called when nobody has worked for as long as the preferences say."""
+    global _idle
+    if _idle is not None:
+        _idle.cancel()
+    minutes = Preferences.read().idle_limit
+    _idle = threading.Timer(60 * minutes, let_go) if minutes else None
+    if _idle is not None:
+        _idle.daemon = True  # a process that ends does not wait for it
+        _idle.start()
+
+
+def let_go() -> None:
+    """Let go of models and encodings, unless one is at work."""
+    if not _turn.acquire(blocking=False):
+        return
+    try:
+        devices = {segmenter.device for segmenter in _segmenters.values()}
+        _segmenters.clear()
+        encodings.clear()
+        if devices:
+            from napari_cliper.out_of_memory import give_back
+
+            for device in devices:
+                give_back(device)
+    finally:
         _turn.release()
 
 
