@@ -9,7 +9,7 @@ import math
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -232,6 +232,18 @@ class Review(BaseModel):
     def with_uncertainty(self, picture: str, value: float | None) -> Self:
         """The mean uncertainty of a picture's proposal, 0 to 1, or None if it is not known."""
         return self._with(picture, uncertainty=value)
+
+    def with_uncertainties(self, values: Mapping[str, float]) -> Self:
+        """`with_uncertainty` for many pictures."""
+        if unknown := values.keys() - {entry.picture for entry in self.entries}:
+            raise KeyError(min(unknown))
+        entries = (
+            Entry.model_validate({**entry.model_dump(), "uncertainty": values[entry.picture]})
+            if entry.picture in values
+            else entry
+            for entry in self.entries
+        )
+        return self.model_copy(update={"entries": tuple(entries)})
 
     def ordered(self, by_uncertainty: bool) -> tuple[Entry, ...]:
         """The entries by name, or the most uncertain first and then, by name, the unknown ones."""

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import typer
 
+from napari_cliper.cli.batch import batch
 from napari_cliper.cli.benchmark import benchmark
 from napari_cliper.cli.classify import classify
 from napari_cliper.cli.convert import convert
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Segment pictures by the words you type.",
 )
-for command in (segment, classify, convert, formats, gui, benchmark):
+for command in (segment, classify, batch, convert, formats, gui, benchmark):
     app.command()(command)
 app.add_typer(models_app, name="models")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from napari_cliper.cli.options import Overwrite
+from napari_cliper.cli.options import Overwrite, class_list
 from napari_cliper.cli.reporter import Reporter
 from napari_cliper.errors import NapariCliperError
 
@@ -81,7 +81,7 @@ def convert(
 
     target = format_of(to)
     source = None if from_ is None else format_of(from_)
-    classes = None if classes_file is None else _class_list(classes_file)
+    classes = None if classes_file is None else class_list(classes_file)
     wanted = None if only is None else _names(only)
     by_pattern(pattern, name="", picture="")  # a mistake in it shows before the work
     options = Options(void=void, masks=masks)
@@ -223,18 +223,6 @@ def _check_known(wanted: Iterable[str], known: dict[str, str]) -> None:
         raise NapariCliperError(
             f"“{unknown[0]}” is none of the classes: choose from {', '.join(known.values())}."
         )
-
-
-def _class_list(path: Path) -> "ClassList":
-    from napari_cliper.annotation.class_list import ClassList
-    from napari_cliper.files.pictures import explained
-
-    with explained(path):
-        text = path.read_bytes()
-    try:
-        return ClassList.from_json(text)
-    except NapariCliperError as error:
-        raise NapariCliperError(f"In “{path}”: {error}") from error
 
 
 def _bytes(count: int) -> str:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_cliper.cli.reporter import Reporter
+from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.choices import Choices
 from napari_cliper.models.presets import load_compensations, load_methods
 
 if TYPE_CHECKING:
+    from napari_cliper.annotation.class_list import ClassList
+    from napari_cliper.models.schema import Preset
     from napari_cliper.segmenter import Segmenter
 
 Images = Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG, TIFF, …")]
@@ -64,6 +67,27 @@ Download = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
 
 
+def class_list(path: Path) -> "ClassList":
+    """The class list in a JSON file; of a .txt file, one class a line.
+
+    Raises
+    ------
+    NapariCliperError
+        It cannot be read, or is none.
+    """
+    from napari_cliper.annotation.class_list import ClassList
+    from napari_cliper.files.pictures import explained
+
+    with explained(path):
+        text = path.read_bytes()
+        if path.suffix.lower() == ".txt":
+            return ClassList.parse(text.decode("utf-8-sig"))
+    try:
+        return ClassList.from_json(text)
+    except NapariCliperError as error:
+        raise NapariCliperError(f"In “{path}”: {error}") from error
+
+
 @dataclass(frozen=True)
 class Model:
     """A model as the options choose it; a choice that is none is refused when this is made.
@@ -90,8 +114,7 @@ class Model:
         reporter.show("Loading the libraries")
         from napari_cliper.segmenter import load_steps
 
-        if self.download:
-            self._announce(reporter)
+        self.announce(reporter)
         model = reporter.run(
             load_steps(self.preset, self.device, self.weights, self.download, self.choices)
         )
@@ -99,15 +122,24 @@ class Model:
             reporter.say(model.note)
         return model
 
-    def _announce(self, reporter: Reporter) -> None:
-        """Tell what is about to be fetched: from where, how much, under which licence."""
-        from napari_cliper.models import hub, inventory, weights
+    def choose(self) -> "Preset":
+        """The preset that is meant, as it is to be used."""
+        from napari_cliper.models import weights
         from napari_cliper.models.loading import resolve_device
-        from napari_cliper.segmenter import choose
 
         folder = weights.user_folder(self.weights)
-        preset, _ = choose(self.preset, resolve_device(self.device).type, folder, self.choices)
-        if missing := weights.missing(preset, folder):
+        return weights.choose(self.preset, resolve_device(self.device).type, folder, self.choices)[
+            0
+        ]
+
+    def announce(self, reporter: Reporter) -> None:
+        """Tell what is about to be fetched, if anything: from where, how much, which licence."""
+        if not self.download:
+            return
+        from napari_cliper.models import hub, inventory, weights
+
+        folder = weights.user_folder(self.weights)
+        if missing := weights.missing(self.choose(), folder):
             hub.check_online(missing)
             hub.check_space("Fetching the weights", inventory.still_to_fetch(missing))
             reporter.say(f"To fetch:\n{inventory.describe(missing)}")

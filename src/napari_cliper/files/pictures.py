@@ -1,10 +1,11 @@
 """Pictures from disk, through Pillow, or tifffile for what is deeper than 8 bits."""
 
+import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-def read_picture(path: str | Path) -> NDArray[Any]:
+def read_picture(path: str | Path, content: bytes | None = None) -> NDArray[Any]:
     """Read a PNG, JPEG, TIFF, BMP, WebP or GIF file.
 
     Parameters
@@ -27,6 +28,8 @@ def read_picture(path: str | Path) -> NDArray[Any]:
     path : str or Path
         Of several frames or pages the first is read. Which of the formats it is decides the
         content, not the name.
+    content : bytes, optional
+        What is in the file, if it is at hand; then the file itself is not needed.
 
     Returns
     -------
@@ -43,11 +46,12 @@ def read_picture(path: str | Path) -> NDArray[Any]:
         or larger than Pillow's limit (about 179 million pixels).
     """
     path = Path(path)
-    with explained(path):
-        with path.open("rb") as file:
-            is_tiff = file.read(4) in _TIFF_BEGINNINGS
-        deep = _read_deep_tiff(path) if is_tiff else None
-        return _read_with_pillow(path) if deep is None else deep
+    with explained(path), path.open("rb") if content is None else io.BytesIO(content) as file:
+        is_tiff = file.read(4) in _TIFF_BEGINNINGS
+        file.seek(0)
+        deep = _read_deep_tiff(file) if is_tiff else None
+        file.seek(0)
+        return _read_with_pillow(file) if deep is None else deep
 
 
 @contextmanager
@@ -86,8 +90,8 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _read_with_pillow(path: Path) -> NDArray[Any]:
-    with Image.open(path, formats=FORMATS) as image:
+def _read_with_pillow(file: BinaryIO) -> NDArray[Any]:
+    with Image.open(file, formats=FORMATS) as image:
         upright = ImageOps.exif_transpose(image)
     if upright.mode in ("P", "PA", "LA", "La", "RGBa"):
         upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
@@ -96,11 +100,11 @@ def _read_with_pillow(path: Path) -> NDArray[Any]:
     return np.array(upright)  # a copy: Pillow's own memory is read-only
 
 
-def _read_deep_tiff(path: Path) -> NDArray[Any] | None:
+def _read_deep_tiff(file: BinaryIO) -> NDArray[Any] | None:
     """The first page, if Pillow would reduce it to 8 bits or refuse it; else None."""
     import tifffile  # here, because most pictures do without it
 
-    with tifffile.TiffFile(path) as tiff:
+    with tifffile.TiffFile(file) as tiff:
         page = tiff.pages.first
         if page.dtype is None or page.dtype in (np.bool_, np.uint8):
             return None

@@ -119,7 +119,7 @@ def open_review(
                 f"“{results}” holds the pictures: "
                 "choose another folder for the results, or one in it."
             )
-        names = list(_pictures_in(pictures.resolve(), results.resolve()))
+        names = list(pictures_in(pictures.resolve(), results.resolve()))
     except OSError as error:
         raise NapariCliperError(
             f"The folder “{error.filename}” cannot be read ({error.strerror or error}): "
@@ -130,8 +130,8 @@ def open_review(
             f"There are no pictures in “{pictures}”: "
             "choose a folder with PNG, JPEG, TIFF, BMP, WebP or GIF files."
         )
-    folder = ReviewFolder(pictures, results, proposals, _places(names))
-    review = _saved(results / REVIEW_FILE).of(names)
+    folder = ReviewFolder(pictures, results, proposals, places_of(names))
+    review = saved_review(results).of(names)
     new = (entry for entry in review.entries if entry.state is State.NEW)
     return folder, review.with_proposals(
         [e.picture for e in new if folder.proposal(e) or is_session(folder.session(e))]
@@ -150,7 +150,15 @@ def save_review(folder: ReviewFolder, review: Review) -> None:
         file.write(review.to_json().encode())
 
 
-def _saved(path: Path) -> Review:
+def saved_review(results: Path) -> Review:
+    """What `save_review` wrote into a folder of results; a review of nothing if it did not.
+
+    Raises
+    ------
+    NapariCliperError
+        It is damaged or newer than this program.
+    """
+    path = results / REVIEW_FILE
     with explained(path):
         if not path.exists():
             return Review(entries=())
@@ -161,8 +169,18 @@ def _saved(path: Path) -> Review:
         raise NapariCliperError(f"In “{path}”: {error}") from error
 
 
-def _pictures_in(top: Path, results: Path) -> Iterator[str]:
-    """The path of each picture from `top`, with ``/``. Both folders are given without links."""
+def pictures_in(top: Path, results: Path) -> Iterator[str]:
+    """The path of each picture from `top`, with ``/``. Both folders are given without links.
+
+    Left out are hidden files, sessions, `results`, and what `napari-cliper segment` wrote.
+
+    Raises
+    ------
+    OSError
+        A folder may not be read.
+    NapariCliperError
+        A name is no text.
+    """
 
     def fail(error: OSError) -> None:
         raise error
@@ -192,7 +210,7 @@ def _text(path: str) -> str:
     return path
 
 
-def _places(pictures: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def places_of(pictures: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Of each picture, where its label map and no other picture's may lie in a folder of results.
 
     There with the picture's own subfolder; or without, as the command line writes them.

@@ -1,0 +1,122 @@
+"""What a run will do with each picture, known before it begins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from napari_cliper.annotation.review import WORKED_ON, Entry
+from napari_cliper.batch.journal import Journal, Record, digest
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.indexed_png import LABELS
+from napari_cliper.files.review import ReviewFolder, places_of, saved_review
+
+
+class Todo(StrEnum):
+    """What is to be done with a picture."""
+
+    MAKE = "to segment"
+    DONE = "done before"
+    PERSONS = "corrected, accepted or skipped by a person"
+    CHANGED = "mask changed since it was made"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of a run.
+
+    Attributes
+    ----------
+    picture : str
+        Its path from the folder of pictures, with ``/``.
+    todo : Todo
+    """
+
+    picture: str
+    todo: Todo
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All pictures of a run, and where things lie.
+
+    Attributes
+    ----------
+    folder : ReviewFolder
+    items : tuple of Item
+        By `natural_key`.
+    """
+
+    folder: ReviewFolder
+    items: tuple[Item, ...]
+
+    def file(self, picture: str) -> Path:
+        """The picture itself."""
+        return self.folder.pictures / picture
+
+    def labels(self, picture: str) -> Path:
+        """Where its label map goes: where the review queue looks for it."""
+        return self.folder.results / (picture.rpartition(".")[0] + LABELS)
+
+    def of(self, todo: Todo) -> list[str]:
+        """The pictures with which this is to be done."""
+        return [item.picture for item in self.items if item.todo is todo]
+
+    def has_session(self, picture: str) -> bool:
+        """Whether somebody has taken it up."""
+        return self.folder.has_session(Entry(picture=picture))
+
+
+def plan(
+    top: Path, pictures: Sequence[str], results: Path, recipe: str, overwrite: bool = False
+) -> Plan:
+    """Find out what is done already, and what a person has taken up. Writes nothing.
+
+    Parameters
+    ----------
+    top : Path
+        The folder of pictures.
+    pictures : sequence of str
+        Their paths from there, with ``/``.
+    results : Path
+    recipe : str
+        As of `Recipe.identity`.
+    overwrite : bool
+        Whether what an earlier run made is made anew; a person's work never is.
+
+    Raises
+    ------
+    NapariCliperError
+        The results are another recipe's and shall not be made anew, or are damaged.
+    """
+    if top.resolve() == results.resolve():
+        raise NapariCliperError(
+            f"“{results}” holds the pictures: choose another folder for the results, or one in it."
+        )
+    journal, review = Journal(results), saved_review(results)
+    if journal.records and journal.recipe != recipe and not overwrite:
+        raise NapariCliperError(
+            f"“{results}” holds masks for other classes, models or settings: choose another "
+            "folder, or allow overwriting; what a person corrected stays."
+        )
+    bare = Plan(ReviewFolder(top, results, None, places_of(pictures)), ())
+    persons = {entry.picture for entry in review.entries if entry.state in WORKED_ON}
+    items = tuple(
+        Item(
+            picture,
+            Todo.PERSONS
+            if picture in persons or bare.has_session(picture)
+            else _todo(bare.labels(picture), journal.records.get(picture), overwrite),
+        )
+        for picture in pictures
+    )
+    return Plan(bare.folder, items)
+
+
+def _todo(labels: Path, record: Record | None, overwrite: bool) -> Todo:
+    """What is to be done with a picture that nobody has taken up."""
+    if record is None or not labels.is_file():
+        return Todo.MAKE
+    if digest(labels.read_bytes()) != record.sha256:
+        return Todo.CHANGED
+    return Todo.MAKE if overwrite else Todo.DONE

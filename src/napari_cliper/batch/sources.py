@@ -1,0 +1,148 @@
+"""The pictures that a person names: files, folders, patterns; frames of videos, pages of TIFFs."""
+
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_cliper.annotation.review import natural_key
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.pictures import explained
+from napari_cliper.files.review import SUFFIXES, pictures_in
+
+VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+STACKS = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What there is to segment.
+
+    Attributes
+    ----------
+    top : Path
+        The folder that all pictures lie in, with or without folders between.
+    pictures : tuple of str
+        Their paths from there, with ``/``, in natural order.
+    films : tuple of Path
+        Videos and TIFF files of several pages, of which each frame becomes a picture first.
+    """
+
+    top: Path
+    pictures: tuple[str, ...] = ()
+    films: tuple[Path, ...] = ()
+
+
+def find_sources(given: Sequence[str | Path], results: Path) -> Sources:
+    """List pictures or films; nothing is read but the beginning of TIFF files.
+
+    Parameters
+    ----------
+    given : sequence of str or Path
+        Files; folders, looked through with all folders in them; patterns with ``*``, ``?``, ``**``.
+    results : Path
+        Where results go: what lies there is no source.
+
+    Raises
+    ------
+    NapariCliperError
+        There is nothing of that name, a folder holds nothing, or what is named are pictures and
+        films, or pictures from all over the disk.
+    """
+    files = sorted({path for one in given for path in _expanded(one, results)})
+    films = tuple(path for path in files if is_film(path))
+    pictures = [path for path in files if path not in films]
+    if films and pictures:
+        raise NapariCliperError(
+            f"“{films[0]}” has several frames and “{pictures[0]}” is one picture: give the ones "
+            "and the others in runs of their own."
+        )
+    if films:
+        return Sources(results / "frames", films=films)
+    top = Path(os.path.commonpath([path.parent for path in pictures]))
+    if top == top.parent and len(pictures) > 1:
+        raise NapariCliperError(
+            f"“{pictures[0]}” and “{pictures[-1]}” lie in no common folder: give them in runs of "
+            "their own."
+        )
+    names = sorted((path.relative_to(top).as_posix() for path in pictures), key=natural_key)
+    _check_stems(names)
+    return Sources(top, tuple(names))
+
+
+def is_film(path: Path) -> bool:
+    """Whether a file holds more than one picture.
+
+    Raises
+    ------
+    NapariCliperError
+        It cannot be read.
+    """
+    if path.suffix.lower() in VIDEOS:
+        return True
+    if path.suffix.lower() not in STACKS:
+        return False
+    import tifffile
+
+    try:
+        with explained(path), tifffile.TiffFile(path) as tiff:
+            series = tiff.series[0]
+            return len(series.pages) > 1 and series.axes[:1] != "S"
+    except NapariCliperError:
+        return False  # what is damaged is told when it is segmented, and keeps no other from it
+
+
+def _expanded(given: str | Path, results: Path) -> list[Path]:
+    """The files that one argument stands for, as absolute paths."""
+    path = Path(given).expanduser()
+    if path.is_dir():
+        found = _in_folder(path.resolve(), results.resolve())
+    elif path.exists():
+        found = [path.absolute()]
+    elif glob.has_magic(str(path)):
+        below = results.absolute()
+        matches = (Path(one).absolute() for one in glob.glob(str(path), recursive=True))  # noqa: PTH207  # absolute patterns too
+        found = [
+            one for one in matches if one.is_file() and below not in one.parents and _is_source(one)
+        ]
+    else:
+        raise NapariCliperError(f"There is no “{given}”: check its name and folder.")
+    if not found:
+        raise NapariCliperError(
+            f"There are no pictures in “{given}”: give PNG, JPEG, TIFF, BMP, WebP or GIF files, or "
+            "videos."
+        )
+    return found
+
+
+def _is_source(path: Path) -> bool:
+    return path.suffix.lower() in (*SUFFIXES, *VIDEOS)
+
+
+def _in_folder(folder: Path, results: Path) -> list[Path]:
+    try:
+        videos = [
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in VIDEOS and results not in path.parents and path.is_file()
+        ]
+        return [folder / name for name in pictures_in(folder, results)] + videos
+    except OSError as error:
+        raise NapariCliperError(
+            f"The folder “{error.filename}” cannot be read ({error.strerror or error}): change its "
+            "permissions, check its disk, or move it away."
+        ) from error
+
+
+def _check_stems(names: Sequence[str]) -> None:
+    """Refuse two pictures whose results would be one file."""
+    known: dict[str, str] = {}
+    for name in names:
+        stem = name.rpartition(".")[0].casefold()
+        other = known.setdefault(stem, name)
+        if other != name:
+            raise NapariCliperError(
+                f"“{other}” and “{name}” would be written to the same files: rename one of them, "
+                "or give them in runs of their own."
+            )

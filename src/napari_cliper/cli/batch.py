@@ -1,0 +1,169 @@
+"""`napari-cliper batch`: proposals for many pictures, here or by a cluster."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from napari_cliper.annotation.class_list import ClassList
+from napari_cliper.cli import options
+from napari_cliper.cli.reporter import Reporter
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.models.choices import Choices
+from napari_cliper.models.schema import CLIPER
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from napari_cliper.batch.plan import Plan
+    from napari_cliper.batch.run import Summary, Workers
+    from napari_cliper.batch.sources import Sources
+
+Given = Annotated[
+    list[str],
+    typer.Argument(
+        help="Pictures, folders, patterns such as “scans/**/*.png”, videos, TIFF files of several "
+        "pages."
+    ),
+]
+ClassesFile = Annotated[
+    Path | None, typer.Option(help="classes.json, or a text file with one class a line.")
+]
+SomeClasses = Annotated[
+    str | None, typer.Option(help='What to look for, for example "cat; sofa = couch, settee".')
+]
+Output = Annotated[Path, typer.Option(help="Folder for masks, index and records.")]
+Every = Annotated[int, typer.Option(min=1, help="Of videos, take one of so many frames.")]
+FormatNames = Annotated[
+    list[str] | None,
+    typer.Option("--format", help="Write all masks in this format too; may be repeated."),
+]
+Count = Annotated[
+    int | None, typer.Option(min=1, help="Processes of this machine to share the work.")
+]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Address of a dask scheduler, whose workers do the work.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Make anew what runs have made; a person’s work stays."),
+]
+
+
+def batch(
+    sources: Given,
+    output: Output,
+    classes_file: ClassesFile = None,
+    classes: SomeClasses = None,
+    present: Annotated[
+        str | None, typer.Option(help="The classes that are in every picture, or “all”.")
+    ] = None,
+    format_: FormatNames = None,
+    every: Every = 1,
+    workers: Count = None,
+    scheduler: Scheduler = None,
+    dry_run: DryRun = False,
+    overwrite: Overwrite = False,
+    preset: options.PresetName = "auto",
+    method: options.Method = CLIPER,
+    encoder: options.Encoder = None,
+    compensation: options.Compensation = None,
+    changes: options.Set = None,
+    precision: options.Precision = "auto",
+    device: options.Device = "auto",
+    weights: options.Weights = None,
+    download: options.Download = False,
+) -> None:
+    """Propose a mask for each picture: the review queue opens them, the most uncertain first."""
+    from napari_cliper.batch.exporting import export_masks
+    from napari_cliper.batch.plan import Todo, plan
+    from napari_cliper.batch.run import Summary, run
+    from napari_cliper.batch.sources import find_sources
+    from napari_cliper.batch.work import Recipe
+    from napari_cliper.files.atomic import check_writable
+    from napari_cliper.files.formats import format_of
+
+    # All mistakes show before the long work.
+    class_list = _classes(classes_file, classes)
+    class_list.known(present)
+    formats = [format_of(key) for key in format_ or ()]
+    if workers is not None and scheduler is not None:
+        raise NapariCliperError("Workers of this machine or a scheduler’s: give one of both.")
+    found = find_sources(sources, output)
+    check_writable(output)
+    model = options.Model(
+        preset,
+        device,
+        weights,
+        download,
+        Choices(method, encoder, compensation, precision, changes or ()),
+    )
+    recipe = Recipe(class_list, preset, device, weights, download, model.choices, present)
+    with Reporter() as reporter:
+        pictures = _pictures(reporter, found, every, dry_run)
+        identity = recipe.identity(model.choose())
+        planned = plan(found.top, pictures, output, identity, overwrite)
+        for todo in Todo:
+            if count := len(planned.of(todo)):
+                reporter.say(f"{count} {'picture' if count == 1 else 'pictures'} {todo}")
+        if dry_run:
+            return
+        summary = Summary()
+        if planned.of(Todo.MAKE):
+            model.announce(reporter)
+            with _at_work(reporter, scheduler, workers) as who:
+                summary = reporter.run(run(planned, recipe, identity, who))
+        for one in formats:
+            reporter.say(f"Written to {reporter.run(export_masks(planned, one))}")
+    _tell(planned, summary)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def _classes(file: Path | None, words: str | None) -> ClassList:
+    if (file is None) == (words is None):
+        raise NapariCliperError(
+            "Say what to look for: --classes-file classes.json, or --classes “cat; dog”."
+        )
+    return options.class_list(file) if file is not None else ClassList.parse(words or "")
+
+
+def _pictures(reporter: Reporter, found: "Sources", every: int, dry_run: bool) -> tuple[str, ...]:
+    """The pictures; frames of films are written first, unless nothing is to be written."""
+    from napari_cliper.batch.frames import extract
+
+    if not found.films:
+        return found.pictures
+    if dry_run:
+        for film in found.films:
+            reporter.say(f"{film}: its frames would be written to {found.top}")
+        return ()
+    return reporter.run(extract(found.films, found.top, every))
+
+
+def _at_work(
+    reporter: Reporter, scheduler: str | None, workers: int | None
+) -> "AbstractContextManager[Workers]":
+    from napari_cliper.batch.cluster import cluster
+    from napari_cliper.batch.run import here
+
+    if scheduler is None and workers is None:
+        return nullcontext(here)
+    reporter.show("Starting the workers" if scheduler is None else f"Asking {scheduler}")
+    return cluster(scheduler, workers)
+
+
+def _tell(planned: "Plan", summary: "Summary") -> None:
+    """What was done, what failed, and where to look at it."""
+    each = f", {summary.seconds / summary.made:.2f} s each" if summary.made else ""
+    typer.echo(f"{summary.made} segmented in {summary.seconds:.1f} s{each}")
+    typer.echo(
+        f"To correct them, open {planned.folder.pictures} in the dock Review pictures, with "
+        f"{planned.folder.results} as the folder of results."
+    )
+    for sentence in summary.failed:
+        typer.echo(sentence, err=True)
+    if summary.failed:
+        typer.echo(f"{len(summary.failed)} failed: run again to try them again.", err=True)

@@ -1,0 +1,263 @@
+"""Runs over a folder: whole, stopped, killed, gone on with, beside a person's work."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import napari_cliper as nc
+from napari_cliper.annotation.review import Review, State
+from napari_cliper.batch.exporting import export_masks
+from napari_cliper.batch.journal import JOURNAL_FILE, Journal
+from napari_cliper.batch.plan import Plan, Todo, plan
+from napari_cliper.batch.run import Summary, progress, run
+from napari_cliper.batch.sources import find_sources
+from napari_cliper.batch.work import Recipe
+from napari_cliper.cliper.steps import Step, drain
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.formats import format_of
+from napari_cliper.files.indexed_png import load_labels
+from napari_cliper.files.pictures import read_picture
+from napari_cliper.files.review import REVIEW_FILE, open_review, save_review
+
+IDENTITY = "a recipe"
+
+
+def planned(pictures: Path, results: Path, **more: Any) -> Plan:
+    found = find_sources([pictures], results)
+    return plan(found.top, found.pictures, results, more.pop("identity", IDENTITY), **more)
+
+
+def ran(pictures: Path, results: Path, recipe: Recipe, **more: Any) -> Summary:
+    return drain(run(planned(pictures, results, **more), recipe, more.get("identity", IDENTITY)))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")
+    }
+
+
+def test_each_picture_gets_what_segment_finds(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    results = tmp_path / "out"
+    told: list[Step] = []
+    summary = drain(run(planned(pictures, results), recipe, IDENTITY), told.append)
+    assert (summary.made, summary.failed) == (5, [])
+    model = nc.load("small", "cpu", precision="float32", changes=list(recipe.choices.changes))
+    for name in planned(pictures, results).of(Todo.DONE):
+        labels, classes = load_labels(results / (name.rpartition(".")[0] + "_labels.png"))
+        found = model.segment(read_picture(pictures / name), recipe.classes)
+        assert np.array_equal(labels, found.labels)
+        assert classes == recipe.classes
+    last = [step for step in told if step.total == 5][-1]
+    assert last.name.startswith("5 of 5 pictures · ")
+    assert "left" in last.name
+
+
+def test_the_review_queue_opens_the_index(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:
+    results = tmp_path / "out"
+    ran(pictures, results, recipe)
+    folder, review = open_review(pictures, results)
+    assert {entry.state for entry in review.entries} == {State.PROPOSED}
+    ordered = review.ordered(by_uncertainty=True)
+    values = [entry.uncertainty for entry in ordered]
+    assert values == sorted(values, reverse=True)
+    assert len(set(values)) == 5
+    assert all(folder.proposal(entry) is not None for entry in ordered)
+
+
+def test_what_is_done_is_not_done_again(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:
+    results = tmp_path / "out"
+    ran(pictures, results, recipe)
+    (results / "noise_labels.png").unlink()
+    Image.open(pictures / "cat9.png").save(pictures / "new.png")
+    again = planned(pictures, results)
+    assert set(again.of(Todo.MAKE)) == {"noise.png", "new.png"}
+    assert drain(run(again, recipe, IDENTITY)).made == 2
+    assert planned(pictures, results).of(Todo.MAKE) == []
+
+
+def test_a_persons_work_is_left_alone(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:
+    results = tmp_path / "out"
+    ran(pictures, results, recipe)
+    folder, review = open_review(pictures, results)
+    save_review(folder, review.with_stroke("cat9.png").with_state("person.jpg", State.ACCEPTED))
+    Image.new("L", (120, 80), 1).save(results / "noise_labels.png")
+    before = contents(results)
+    again = planned(pictures, results, overwrite=True)
+    assert again.of(Todo.PERSONS) == ["cat9.png", "person.jpg"]
+    assert again.of(Todo.CHANGED) == ["noise.png"]
+    assert again.of(Todo.MAKE) == ["cat10.png", "more/cat9.png"]
+    assert drain(run(again, recipe, IDENTITY)).made == 2
+    assert contents(results) == before
+    states = {entry.picture: entry.state for entry in open_review(pictures, results)[1].entries}
+    assert states["cat9.png"] is State.CORRECTED
+    assert states["person.jpg"] is State.ACCEPTED
+
+
+def test_what_a_person_does_meanwhile_is_kept(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    results = tmp_path / "out"
+    steps = run(planned(pictures, results), recipe, IDENTITY)
+    for step in steps:
+        if step.done == 2:
+            break
+    folder, review = open_review(pictures, results)
+    save_review(folder, review.with_state("person.jpg", State.SKIPPED))
+    for _ in steps:
+        pass
+    states = {entry.picture: entry.state for entry in open_review(pictures, results)[1].entries}
+    assert states["person.jpg"] is State.SKIPPED
+
+
+def test_another_recipe_needs_to_be_allowed(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:
+    results = tmp_path / "out"
+    ran(pictures, results, recipe)
+    with pytest.raises(NapariCliperError, match="other classes, models or settings"):
+        planned(pictures, results, identity="another")
+    again = planned(pictures, results, identity="another", overwrite=True)
+    assert len(again.of(Todo.MAKE)) == 5
+
+
+def test_a_bad_picture_keeps_no_other_from_it(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    (pictures / "cat8.png").write_bytes(b"no picture")
+    Image.new("RGB", (10, 10)).save(pictures / "tiny.png")
+    summary = ran(pictures, tmp_path / "out", recipe)
+    assert summary.made == 5
+    assert [sentence.partition(":")[0] for sentence in summary.failed] == ["cat8.png", "tiny.png"]
+    assert planned(pictures, tmp_path / "out").of(Todo.MAKE) == ["cat8.png", "tiny.png"]
+
+
+def test_a_stopped_run_goes_on(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:
+    results = tmp_path / "out"
+    steps = run(planned(pictures, results), recipe, IDENTITY)
+    for step in steps:
+        if step.done == 2:
+            break
+    steps.close()
+    assert len(contents(results)) == 2
+    assert len(Review.from_json((results / REVIEW_FILE).read_text("utf-8")).entries) == 5
+    whole = tmp_path / "whole"
+    ran(pictures, whole, recipe)
+    assert ran(pictures, results, recipe).made == 3
+    assert contents(results) == contents(whole)
+
+
+def test_a_mask_of_somebody_else_is_not_written_over(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    results = tmp_path / "out"
+    results.mkdir()
+    Image.new("L", (120, 80), 1).save(results / "noise_labels.png")
+    before = contents(results)["noise_labels.png"]
+    summary = ran(pictures, results, recipe)
+    assert summary.made == 4
+    assert "was not made by this run" in summary.failed[0]
+    assert contents(results)["noise_labels.png"] == before
+
+
+def test_a_kill_between_mask_and_record_is_mended(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    results = tmp_path / "out"
+    ran(pictures, results, recipe)
+    lines = (results / JOURNAL_FILE).read_text("utf-8").splitlines(keepends=True)
+    (results / JOURNAL_FILE).write_text("".join(lines[:-1]) + lines[-1][:20], "utf-8")
+    before = contents(results)
+    assert ran(pictures, results, recipe).made == 1
+    assert contents(results) == before
+    assert len(Journal(results).records) == 5
+
+
+KILLED = """
+import sys
+from napari_cliper.cli import app
+app(sys.argv[1:])
+"""
+
+
+def test_a_killed_run_loses_nothing(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:
+    results, whole = tmp_path / "out", tmp_path / "whole"
+    arguments = ["batch", str(pictures), "--classes", "cat; person", "--preset", "small"]
+    arguments += ["--device", "cpu", "--set", recipe.choices.changes[0], "--precision", "float32"]
+
+    def start(output: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", KILLED, *arguments, "--output", str(output)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    process = start(results)
+    journal = results / JOURNAL_FILE
+    until = time.monotonic() + 120
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 3):
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    there = contents(results)
+    assert 2 <= len(there) < 5
+    for name in there:
+        load_labels(results / name)
+    assert start(results).wait() == 0
+    assert start(whole).wait() == 0
+    assert {name: contents(results)[name] for name in there} == there
+    assert contents(results) == contents(whole)
+    assert not list(results.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("no json\n", "The run is not valid"),
+        ('{"format": 2, "recipe": "x"}\n', "newer napari-cliper"),
+        ('{"format": 1, "recipe": "x"}\n{"picture": 3}\n', "The run is not valid"),
+    ],
+)
+def test_a_damaged_journal_is_told(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / JOURNAL_FILE).write_text(text, "utf-8")
+    with pytest.raises(NapariCliperError, match=told):
+        Journal(tmp_path)
+
+
+def test_masks_are_exported_and_exported_anew(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    results = tmp_path / "out"
+    (pictures / "noise.png").rename(tmp_path / "noise.png")
+    ran(pictures, results, recipe)
+    coco = format_of("coco")
+
+    def export() -> dict[str, Any]:
+        folder = drain(export_masks(planned(pictures, results), coco))
+        [file] = [path for path in folder.glob("*.json") if path.name != "classes.json"]
+        found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        return found
+
+    assert len(export()["images"]) == 4
+    (tmp_path / "noise.png").rename(pictures / "noise.png")
+    ran(pictures, results, recipe)
+    assert len(export()["images"]) == 5
+    [file] = [path for path in (results / "coco").glob("*.json") if path.name != "classes.json"]
+    file.write_text(file.read_text("utf-8") + " ", "utf-8")  # somebody's edit
+    with pytest.raises(NapariCliperError, match="exists already"):
+        export()
+
+
+def test_progress_is_told_in_words() -> None:
+    assert progress(0, 128, 0) == "0 of 128 pictures"
+    assert progress(12, 128, 15.6) == "12 of 128 pictures · 1.3 s each · 2.5 min left"
+    assert progress(100, 10_000, 10) == "100 of 10000 pictures · 10.0 a second · 16.5 min left"
+    assert progress(10, 9_000, 20) == "10 of 9000 pictures · 2.0 s each · 5.0 h left"
+    assert progress(127, 128, 127) == "127 of 128 pictures · 1.0 s each · 1 s left"

@@ -1,0 +1,126 @@
+"""What a person names, and which pictures that is."""
+
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_cliper.batch.frames import extract, frames
+from napari_cliper.batch.sources import Sources, find_sources
+from napari_cliper.cliper.steps import drain
+from napari_cliper.errors import NapariCliperError
+
+NAMES = ("cat9.png", "cat10.png", "more/cat9.png", "noise.png", "person.jpg")
+
+
+def test_a_folder_is_looked_through_in_natural_order(pictures: Path, tmp_path: Path) -> None:
+    (pictures / ".hidden.png").write_bytes(b"")
+    (pictures / "cat9_labels.png").write_bytes(b"")
+    (pictures / "notes.txt").write_text("no picture")
+    found = find_sources([pictures], tmp_path / "out")
+    assert found.top == pictures
+    assert sorted(found.pictures) == sorted(NAMES)
+    assert found.pictures.index("cat9.png") < found.pictures.index("cat10.png")
+    assert find_sources([pictures, pictures / "noise.png"], tmp_path / "out") == found
+
+
+def test_results_are_no_sources(pictures: Path) -> None:
+    results = pictures / "cliper-review"
+    results.mkdir()
+    (results / "old.png").write_bytes(b"")
+    for given in (str(pictures), f"{pictures}/**/*"):
+        assert sorted(find_sources([given], results).pictures) == sorted(NAMES)
+
+
+def test_patterns_and_files(pictures: Path, tmp_path: Path) -> None:
+    def names(*given: object) -> tuple[str, ...]:
+        return find_sources([str(one) for one in given], tmp_path / "out").pictures
+
+    assert names(f"{pictures}/cat*.png") == ("cat9.png", "cat10.png")
+    assert names(f"{pictures}/**/cat*.png") == ("cat9.png", "cat10.png", "more/cat9.png")
+    assert names(pictures / "noise.png", pictures / "more" / "cat9.png") == (
+        "more/cat9.png",
+        "noise.png",
+    )
+    one = find_sources([pictures / "more" / "cat9.png"], tmp_path / "out")
+    assert one == Sources(pictures / "more", ("cat9.png",))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("missing.png", "There is no"),
+        ("nothing*.png", "There are no pictures in"),
+        ("empty", "There are no pictures in"),
+    ],
+)
+def test_what_is_not_there_is_refused(tmp_path: Path, given: str, told: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NapariCliperError, match=told):
+        find_sources([str(tmp_path / given)], tmp_path / "out")
+
+
+def test_two_pictures_with_one_stem_are_refused(pictures: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20)).save(pictures / "Cat9.bmp")
+    with pytest.raises(NapariCliperError, match=r"written to the same files: rename one"):
+        find_sources([pictures], tmp_path / "out")
+
+
+def test_pages_of_a_tiff_become_pictures(tmp_path: Path) -> None:
+    pages = np.arange(3 * 20 * 30, dtype=np.uint16).reshape(3, 20, 30)
+    stack = tmp_path / "stack.tif"
+    tifffile.imwrite(stack, pages, photometric="minisblack")
+    results = tmp_path / "out"
+    found = find_sources([stack], results)
+    assert found == Sources(results / "frames", films=(stack,))
+    names = drain(extract(found.films, found.top))
+    assert names == tuple(f"stack/stack_{index:06}.png" for index in range(3))
+    for name, page in zip(names, pages, strict=True):
+        assert np.array_equal(np.asarray(Image.open(found.top / name)), page)
+
+
+def test_one_page_is_a_picture(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "grey.tif", np.zeros((20, 30), np.uint8))
+    tifffile.imwrite(
+        tmp_path / "planes.tif",
+        np.zeros((3, 20, 30), np.uint8),
+        photometric="rgb",
+        planarconfig="separate",
+    )
+    found = find_sources([tmp_path], tmp_path / "out")
+    assert found.pictures == ("grey.tif", "planes.tif")
+
+
+def test_frames_of_a_video_become_pictures(tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    grey = np.linspace(0, 255, 9).astype(np.uint8)
+    video = np.broadcast_to(grey[:, None, None, None], (9, 64, 96, 3)).copy()
+    imageio.imwrite(film, video, plugin="pyav", codec="mpeg4", fps=10)
+    assert sum(1 for _ in frames(film)) == 9
+    found = find_sources([tmp_path], tmp_path / "out")
+    names = drain(extract(found.films, found.top, every=4))
+    assert names == tuple(f"film/film_{index:06}.png" for index in (0, 4, 8))
+    means = [np.asarray(Image.open(found.top / name)).mean() for name in names]
+    np.testing.assert_allclose(means, [0, 127, 255], atol=12)
+    # What is there is not written again.
+    times = [(found.top / name).stat().st_mtime_ns for name in names]
+    assert drain(extract(found.films, found.top, every=4)) == names
+    assert [(found.top / name).stat().st_mtime_ns for name in names] == times
+
+
+def test_a_film_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"no film")
+    found = find_sources([tmp_path / "film.mp4"], tmp_path / "out")
+    with pytest.raises(NapariCliperError, match=r"film\.mp4"):
+        drain(extract(found.films, found.top))
+
+
+def test_films_and_pictures_are_runs_of_their_own(pictures: Path, tmp_path: Path) -> None:
+    tifffile.imwrite(
+        pictures / "stack.tif", np.zeros((3, 20, 30), np.uint8), photometric="minisblack"
+    )
+    with pytest.raises(NapariCliperError, match="runs of their own"):
+        find_sources([pictures], tmp_path / "out")
