@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 import napari_cliper as nc
+from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.annotation.review import Review, State
 from napari_cliper.batch.exporting import export_masks
 from napari_cliper.batch.journal import JOURNAL_FILE, Journal
@@ -25,7 +27,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.formats import format_of
 from napari_cliper.files.indexed_png import load_labels
 from napari_cliper.files.pictures import read_picture
-from napari_cliper.files.review import REVIEW_FILE, open_review, save_review
+from napari_cliper.files.review import REVIEW_FILE, open_review, reviewed, save_review
 
 IDENTITY = "a recipe"
 
@@ -36,7 +38,7 @@ def planned(pictures: Path, results: Path, **more: Any) -> Plan:
 
 
 def ran(pictures: Path, results: Path, recipe: Recipe, **more: Any) -> Summary:
-    return drain(run(planned(pictures, results, **more), recipe, more.get("identity", IDENTITY)))
+    return drain(run(planned(pictures, results, **more), recipe))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -50,7 +52,7 @@ def test_each_picture_gets_what_segment_finds(
 ) -> None:
     results = tmp_path / "out"
     told: list[Step] = []
-    summary = drain(run(planned(pictures, results), recipe, IDENTITY), told.append)
+    summary = drain(run(planned(pictures, results), recipe), told.append)
     assert (summary.made, summary.failed) == (5, [])
     model = nc.load("small", "cpu", precision="float32", changes=list(recipe.choices.changes))
     for name in planned(pictures, results).of(Todo.DONE):
@@ -66,6 +68,8 @@ def test_each_picture_gets_what_segment_finds(
 def test_the_review_queue_opens_the_index(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:
     results = tmp_path / "out"
     ran(pictures, results, recipe)
+    # A person may choose either folder.
+    assert reviewed(results) == (pictures, results)
     folder, review = open_review(pictures, results)
     assert {entry.state for entry in review.entries} == {State.PROPOSED}
     ordered = review.ordered(by_uncertainty=True)
@@ -82,7 +86,7 @@ def test_what_is_done_is_not_done_again(pictures: Path, tmp_path: Path, recipe: 
     Image.open(pictures / "cat9.png").save(pictures / "new.png")
     again = planned(pictures, results)
     assert set(again.of(Todo.MAKE)) == {"noise.png", "new.png"}
-    assert drain(run(again, recipe, IDENTITY)).made == 2
+    assert drain(run(again, recipe)).made == 2
     assert planned(pictures, results).of(Todo.MAKE) == []
 
 
@@ -97,7 +101,7 @@ def test_a_persons_work_is_left_alone(pictures: Path, tmp_path: Path, recipe: Re
     assert again.of(Todo.PERSONS) == ["cat9.png", "person.jpg"]
     assert again.of(Todo.CHANGED) == ["noise.png"]
     assert again.of(Todo.MAKE) == ["cat10.png", "more/cat9.png"]
-    assert drain(run(again, recipe, IDENTITY)).made == 2
+    assert drain(run(again, recipe)).made == 2
     assert contents(results) == before
     states = {entry.picture: entry.state for entry in open_review(pictures, results)[1].entries}
     assert states["cat9.png"] is State.CORRECTED
@@ -108,7 +112,7 @@ def test_what_a_person_does_meanwhile_is_kept(
     pictures: Path, tmp_path: Path, recipe: Recipe
 ) -> None:
     results = tmp_path / "out"
-    steps = run(planned(pictures, results), recipe, IDENTITY)
+    steps = run(planned(pictures, results), recipe)
     for step in steps:
         if step.done == 2:
             break
@@ -127,6 +131,18 @@ def test_another_recipe_needs_to_be_allowed(pictures: Path, tmp_path: Path, reci
         planned(pictures, results, identity="another")
     again = planned(pictures, results, identity="another", overwrite=True)
     assert len(again.of(Todo.MAKE)) == 5
+    other = replace(recipe, classes=ClassList.parse("sky; wall"))
+    # Stopped halfway, it is still known whose the masks of the first run are.
+    steps = run(again, other)
+    for step in steps:
+        if step.done == 2:
+            break
+    steps.close()
+    rest = planned(pictures, results, identity="another", overwrite=True)
+    summary = drain(run(rest, other))
+    assert (summary.made, summary.failed) == (5, [])
+    assert planned(pictures, results, identity="another").of(Todo.MAKE) == []
+    assert load_labels(results / "noise_labels.png")[1] == other.classes
 
 
 def test_a_bad_picture_keeps_no_other_from_it(
@@ -142,7 +158,7 @@ def test_a_bad_picture_keeps_no_other_from_it(
 
 def test_a_stopped_run_goes_on(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:
     results = tmp_path / "out"
-    steps = run(planned(pictures, results), recipe, IDENTITY)
+    steps = run(planned(pictures, results), recipe)
     for step in steps:
         if step.done == 2:
             break
@@ -221,8 +237,8 @@ def test_a_killed_run_loses_nothing(pictures: Path, tmp_path: Path, recipe: Reci
     ("text", "told"),
     [
         ("no json\n", "The run is not valid"),
-        ('{"format": 2, "recipe": "x"}\n', "newer napari-cliper"),
-        ('{"format": 1, "recipe": "x"}\n{"picture": 3}\n', "The run is not valid"),
+        ('{"format": 2}\n', "newer napari-cliper"),
+        ('{"format": 1}\n{"picture": 3}\n', "The run is not valid"),
     ],
 )
 def test_a_damaged_journal_is_told(tmp_path: Path, text: str, told: str) -> None:

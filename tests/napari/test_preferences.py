@@ -99,7 +99,7 @@ def test_encodings_are_kept_on_disk_if_that_is_wanted(preferences: Any, monkeypa
 
     def load() -> Any:
         monkeypatch.setattr(segmentation, "_segmenters", {})
-        return drain(segmentation._segmenter(segmentation.Model("small", "cpu"), download=False))
+        return drain(segmentation.segmenter_of(segmentation.Model("small", "cpu"), download=False))
 
     assert load().disk is None
     monkeypatch.setenv("NAPARI_CLIPER_KEEP", "2")

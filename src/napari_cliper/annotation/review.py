@@ -110,6 +110,9 @@ class Review(BaseModel):
     masks_from : str or None
         The folder with masks made before that somebody chose: its path with ``/``, from the
         pictures' folder or absolute. The file does not mention it if there is none.
+    pictures : str or None
+        The folder of pictures, with ``/``, from the file's or absolute; None if it is the one that
+        the file's folder lies in, as usual. The file does not mention it then.
     entries : tuple of Entry
         All different, by `natural_key`.
     gone : tuple of Entry
@@ -125,6 +128,7 @@ class Review(BaseModel):
 
     format: Literal[1] = 1
     masks_from: str | None = Field(default=None, min_length=1)
+    pictures: str | None = Field(default=None, min_length=1)
     entries: tuple[Entry, ...]
     gone: tuple[Entry, ...] = ()
 
@@ -138,7 +142,7 @@ class Review(BaseModel):
     @field_validator("entries", "gone")
     @classmethod
     def _in_order(cls, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-        return tuple(sorted(entries, key=lambda entry: natural_key(entry.picture)))
+        return _sorted(entries)
 
     @model_validator(mode="after")
     def _all_different(self) -> Self:
@@ -163,7 +167,7 @@ class Review(BaseModel):
 
     def to_json(self) -> str:
         """All of it as JSON, indented for people to read."""
-        unsaid = {"masks_from"} if self.masks_from is None else None
+        unsaid = {name for name in ("masks_from", "pictures") if getattr(self, name) is None}
         return self.model_dump_json(indent=2, exclude=unsaid) + "\n"
 
     def of(self, pictures: Iterable[str]) -> Self:
@@ -176,8 +180,8 @@ class Review(BaseModel):
         """
         known = {entry.picture: entry for entry in (*self.entries, *self.gone)}
         entries = [known.pop(n) if n in known else Entry(picture=n) for n in pictures]
-        gone = tuple(known.values())
-        return type(self)(masks_from=self.masks_from, entries=tuple(entries), gone=gone)
+        gone = known.values()
+        return self.model_copy(update={"entries": _sorted(entries), "gone": _sorted(gone)})
 
     def entry(self, picture: str) -> Entry:
         """The entry of a picture."""
@@ -283,6 +287,10 @@ class Review(BaseModel):
         entry = Entry.model_validate({**self.entries[index].model_dump(), **changes})
         entries = (*self.entries[:index], entry, *self.entries[index + 1 :])
         return self.model_copy(update={"entries": entries})
+
+
+def _sorted(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    return tuple(sorted(entries, key=lambda entry: natural_key(entry.picture)))
 
 
 def after(picture: str, entries: Sequence[Entry]) -> Entry | None:

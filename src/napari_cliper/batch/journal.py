@@ -24,17 +24,14 @@ Line = TypeVar("Line")
 
 
 class Head(_Line):
-    """The first line: what everything after it was made with.
+    """The first line.
 
     Attributes
     ----------
     format : int
-    recipe : str
-        Of `Recipe.identity`.
     """
 
     format: Literal[1] = 1
-    recipe: str
 
     @field_validator("format", mode="before")
     @classmethod
@@ -51,6 +48,8 @@ class Record(_Line):
     ----------
     picture : str
         Its path from the folder of pictures.
+    recipe : str
+        What it was made with, as of `Recipe.identity`.
     sha256 : str
         Of the label map's file.
     uncertainty : float
@@ -58,6 +57,7 @@ class Record(_Line):
     """
 
     picture: str
+    recipe: str
     sha256: str
     uncertainty: float = Field(ge=0, le=1)
     seconds: float = Field(ge=0)
@@ -97,8 +97,6 @@ class Journal:
 
     Attributes
     ----------
-    recipe : str or None
-        What the records were made with; None if there is no journal yet.
     records : dict of str to Record
         By picture.
     exports : dict of str to str
@@ -112,28 +110,24 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / JOURNAL_FILE
-        self.recipe: str | None = None
         self.records: dict[str, Record] = {}
         self.exports: dict[str, str] = {}
-        for line in self._lines():
-            if self.recipe is None:
-                self.recipe = self._read(_HEAD, line).recipe
-            else:
+        for number, line in enumerate(self._lines()):
+            if number:
                 self._know(self._read(_LINES, line))
+            else:
+                self._read(_HEAD, line)
 
-    def begin(self, recipe: str) -> None:
-        """Begin anew for another recipe; records of the same one stay. Mends a torn last line.
+    def begin(self) -> None:
+        """Write all that is known anew: one line a picture, none cut short.
 
         Raises
         ------
         NapariCliperError
             It cannot be written.
         """
-        if recipe != self.recipe:
-            self.records.clear()
-        self.recipe = recipe
         exports = (Exported(exported=key, sha256=sum_) for key, sum_ in self.exports.items())
-        lines = (Head(recipe=recipe), *self.records.values(), *exports)
+        lines = (Head(), *self.records.values(), *exports)
         with atomic_write(self._path, overwrite=True) as file:
             file.write("".join(f"{line.model_dump_json()}\n" for line in lines).encode())
 

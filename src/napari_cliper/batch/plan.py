@@ -1,7 +1,7 @@
 """What a run will do with each picture, known before it begins."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -43,12 +43,18 @@ class Plan:
     Attributes
     ----------
     folder : ReviewFolder
+    identity : str
+        Of the recipe that it was made for.
     items : tuple of Item
         By `natural_key`.
+    films : tuple of Path
+        Those whose frames would be taken; only of a plan that is not carried out.
     """
 
     folder: ReviewFolder
-    items: tuple[Item, ...]
+    identity: str
+    items: tuple[Item, ...] = ()
+    films: tuple[Path, ...] = ()
 
     def file(self, picture: str) -> Path:
         """The picture itself."""
@@ -62,13 +68,22 @@ class Plan:
         """The pictures with which this is to be done."""
         return [item.picture for item in self.items if item.todo is todo]
 
+    def told(self) -> list[str]:
+        """What there is, in sentences."""
+        counts = {todo: len(self.of(todo)) for todo in Todo}
+        pictures = {todo: "picture" if count == 1 else "pictures" for todo, count in counts.items()}
+        films = [f"{film}: its frames would be taken" for film in self.films]
+        return films + [
+            f"{count} {pictures[todo]} {todo}" for todo, count in counts.items() if count
+        ]
+
     def has_session(self, picture: str) -> bool:
         """Whether somebody has taken it up."""
         return self.folder.has_session(Entry(picture=picture))
 
 
 def plan(
-    top: Path, pictures: Sequence[str], results: Path, recipe: str, overwrite: bool = False
+    top: Path, pictures: Sequence[str], results: Path, identity: str, overwrite: bool = False
 ) -> Plan:
     """Find out what is done already, and what a person has taken up. Writes nothing.
 
@@ -79,7 +94,7 @@ def plan(
     pictures : sequence of str
         Their paths from there, with ``/``.
     results : Path
-    recipe : str
+    identity : str
         As of `Recipe.identity`.
     overwrite : bool
         Whether what an earlier run made is made anew; a person's work never is.
@@ -94,12 +109,13 @@ def plan(
             f"“{results}” holds the pictures: choose another folder for the results, or one in it."
         )
     journal, review = Journal(results), saved_review(results)
-    if journal.records and journal.recipe != recipe and not overwrite:
+    others = any(record.recipe != identity for record in journal.records.values())
+    if others and not overwrite:
         raise NapariCliperError(
             f"“{results}” holds masks for other classes, models or settings: choose another "
             "folder, or allow overwriting; what a person corrected stays."
         )
-    bare = Plan(ReviewFolder(top, results, None, places_of(pictures)), ())
+    bare = Plan(ReviewFolder(top, results, None, places_of(pictures)), identity)
     persons = {entry.picture for entry in review.entries if entry.state in WORKED_ON}
     items = tuple(
         Item(
@@ -110,7 +126,7 @@ def plan(
         )
         for picture in pictures
     )
-    return Plan(bare.folder, items)
+    return replace(bare, items=items)
 
 
 def _todo(labels: Path, record: Record | None, overwrite: bool) -> Todo:

@@ -13,7 +13,7 @@ from napari_cliper.batch.work import Made, Recipe, make
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.atomic import atomic_write
 from napari_cliper.files.indexed_png import CLASSES_FILE
-from napari_cliper.files.review import save_review, saved_review
+from napari_cliper.files.review import as_named, save_review, saved_review
 
 if TYPE_CHECKING:
     from napari_cliper.cliper.steps import Steps
@@ -44,21 +44,45 @@ class Summary:
     failed: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
+    def told(self, plan: Plan) -> list[str]:
+        """What was done, in sentences, and where to go on; without the failures themselves."""
+        each = f", {self.seconds / self.made:.2f} s each" if self.made else ""
+        told = [f"{self.made} segmented in {self.seconds:.1f} s{each}."]
+        if self.failed:
+            told.append(f"{len(self.failed)} failed: run again to try them again.")
+        told.append(
+            f"To correct them, open the folder {plan.folder.results} in the dock Review pictures."
+        )
+        return told
 
-def here(
-    recipe: Recipe, plan: Plan, pictures: Sequence[str]
-) -> Generator[Outcome | None, None, None]:
-    """Segment the pictures in this process, one after the other."""
-    for picture in pictures:
-        try:
-            yield picture, (yield from _silently(recipe, plan.file(picture)))
-        except NapariCliperError as error:
-            yield picture, error
+
+def one_by_one(
+    make: Callable[[Recipe, str, bytes], "Steps[Made]"],
+) -> Workers:
+    """Whoever segments one picture after the other, in this process.
+
+    Parameters
+    ----------
+    make : callable
+        As `work.make`.
+    """
+
+    def work(
+        recipe: Recipe, plan: Plan, pictures: Sequence[str]
+    ) -> Generator[Outcome | None, None, None]:
+        for picture in pictures:
+            file = plan.file(picture)
+            try:
+                made = yield from _silently(make(recipe, str(file), content(file)))
+                yield picture, made
+            except NapariCliperError as error:
+                yield picture, error
+
+    return work
 
 
-def _silently(recipe: Recipe, picture: Path) -> Generator[None, None, Made]:
-    """`make`, each of its steps a chance to stop."""
-    steps = make(recipe, str(picture), content(picture))
+def _silently(steps: "Steps[Made]") -> Generator[None, None, Made]:
+    """Steps that are no more than a chance to stop: the run tells how many pictures are done."""
     with closing(steps):
         try:
             while True:
@@ -67,6 +91,9 @@ def _silently(recipe: Recipe, picture: Path) -> Generator[None, None, Made]:
         except StopIteration as stop:
             made: Made = stop.value
             return made
+
+
+here = one_by_one(make)
 
 
 def content(picture: Path) -> bytes:
@@ -83,7 +110,7 @@ def content(picture: Path) -> bytes:
         return picture.read_bytes()
 
 
-def run(plan: Plan, recipe: Recipe, identity: str, workers: Workers = here) -> "Steps[Summary]":
+def run(plan: Plan, recipe: Recipe, workers: Workers = here) -> "Steps[Summary]":
     """Segment what is to be segmented.
 
     Whenever it ends, is cancelled or killed, each picture is done, mask and record, or is not
@@ -93,8 +120,7 @@ def run(plan: Plan, recipe: Recipe, identity: str, workers: Workers = here) -> "
     ----------
     plan : Plan
     recipe : Recipe
-    identity : str
-        The recipe's, that the plan was made for.
+        The one that the plan was made for.
     workers : callable
 
     Yields
@@ -116,7 +142,7 @@ def run(plan: Plan, recipe: Recipe, identity: str, workers: Workers = here) -> "
     pictures = plan.of(Todo.MAKE)
     summary = Summary()
     journal = Journal(plan.folder.results)
-    journal.begin(identity)
+    journal.begin()
     _write_classes(plan.folder.results, recipe)
     began = indexed = time.monotonic()
     work = workers(recipe, plan, pictures)
@@ -171,7 +197,13 @@ def _keep(plan: Plan, journal: Journal, summary: Summary, picture: str, made: Ma
         with atomic_write(labels, overwrite=True) as file:
             file.write(made.labels)
         journal.add(
-            Record(picture=picture, sha256=ours, uncertainty=made.uncertainty, seconds=made.seconds)
+            Record(
+                picture=picture,
+                recipe=plan.identity,
+                sha256=ours,
+                uncertainty=made.uncertainty,
+                seconds=made.seconds,
+            )
         )
     summary.made += 1
 
@@ -202,4 +234,5 @@ def write_index(plan: Plan, journal: Journal) -> None:
     review = review.with_proposals(done).with_uncertainties(
         {picture: journal.records[picture].uncertainty for picture in done}
     )
-    save_review(plan.folder, review)
+    pictures = as_named(plan.folder.pictures, plan.folder.results)
+    save_review(plan.folder, review.model_copy(update={"pictures": pictures}))

@@ -37,6 +37,8 @@ class Recipe:
     choices : Choices
     present : str or None
         The classes known to be in every picture, as of `Scored.label`.
+    presence, background : float in [0, 1], or None for the preset's threshold
+    refinement : float in [0, 1]
     """
 
     classes: ClassList
@@ -46,6 +48,9 @@ class Recipe:
     download: bool = False
     choices: Choices = field(default_factory=Choices)
     present: str | None = None
+    presence: float | None = None
+    background: float | None = None
+    refinement: float = 1.0
 
     def identity(self, preset: Preset) -> str:
         """A sum of all that labels depend on, but for where they are computed.
@@ -55,7 +60,8 @@ class Recipe:
         preset : Preset
             What is meant by the recipe's, as of `weights.choose`.
         """
-        parts = (preset.model_dump_json(), self.classes.model_dump_json(), str(self.present))
+        labelled = (self.present, self.presence, self.background, self.refinement)
+        parts = (preset.model_dump_json(), self.classes.model_dump_json(), repr(labelled))
         return sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -101,7 +107,7 @@ def load(recipe: Recipe) -> "Steps[Segmenter]":
 
 
 def make(recipe: Recipe, name: str, content: bytes) -> "Steps[Made]":
-    """Segment one picture.
+    """Segment one picture with this process's models.
 
     Parameters
     ----------
@@ -121,15 +127,19 @@ def make(recipe: Recipe, name: str, content: bytes) -> "Steps[Made]":
         If it is no picture, or cannot be segmented.
     """
     with _turn:
-        model = yield from load(recipe)
-        began = time.perf_counter()
-        picture = read_picture(name, content)
-        result = yield from model.segment_steps(picture, recipe.classes, present=recipe.present)
-        labels = result.labels
-        shares = {entry.name: float((labels == entry.id).mean()) for entry in result.classes}
-        return Made(
-            encode_labels(labels, result.classes),
-            weight_of(result.uncertainty),
-            {name: share for name, share in shares.items() if share > 0},
-            time.perf_counter() - began,
-        )
+        return (yield from make_with((yield from load(recipe)), recipe, name, content))
+
+
+def make_with(model: "Segmenter", recipe: Recipe, name: str, content: bytes) -> "Steps[Made]":
+    """`make` with models that are loaded."""
+    began = time.perf_counter()
+    scored = yield from model.score_steps(read_picture(name, content), recipe.classes)
+    result = scored.label(recipe.presence, recipe.background, recipe.present, recipe.refinement)
+    labels = result.labels
+    shares = {entry.name: float((labels == entry.id).mean()) for entry in result.classes}
+    return Made(
+        encode_labels(labels, result.classes),
+        weight_of(result.uncertainty),
+        {name: share for name, share in shares.items() if share > 0},
+        time.perf_counter() - began,
+    )

@@ -16,9 +16,7 @@ from napari_cliper.models.schema import CLIPER
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from napari_cliper.batch.plan import Plan
-    from napari_cliper.batch.run import Summary, Workers
-    from napari_cliper.batch.sources import Sources
+    from napari_cliper.batch.run import Workers
 
 Given = Annotated[
     list[str],
@@ -78,11 +76,10 @@ def batch(
 ) -> None:
     """Propose a mask for each picture: the review queue opens them, the most uncertain first."""
     from napari_cliper.batch.exporting import export_masks
-    from napari_cliper.batch.plan import Todo, plan
+    from napari_cliper.batch.order import Order
+    from napari_cliper.batch.plan import Todo
     from napari_cliper.batch.run import Summary, run
-    from napari_cliper.batch.sources import find_sources
     from napari_cliper.batch.work import Recipe
-    from napari_cliper.files.atomic import check_writable
     from napari_cliper.files.formats import format_of
 
     # All mistakes show before the long work.
@@ -91,33 +88,27 @@ def batch(
     formats = [format_of(key) for key in format_ or ()]
     if workers is not None and scheduler is not None:
         raise NapariCliperError("Workers of this machine or a scheduler’s: give one of both.")
-    found = find_sources(sources, output)
-    check_writable(output)
-    model = options.Model(
-        preset,
-        device,
-        weights,
-        download,
-        Choices(method, encoder, compensation, precision, changes or ()),
-    )
-    recipe = Recipe(class_list, preset, device, weights, download, model.choices, present)
+    choices = Choices(method, encoder, compensation, precision, changes or ())
+    model = options.Model(preset, device, weights, download, choices)
+    recipe = Recipe(class_list, preset, device, weights, download, choices, present)
+    order = Order(tuple(sources), output, recipe, every, overwrite)
     with Reporter() as reporter:
-        pictures = _pictures(reporter, found, every, dry_run)
-        identity = recipe.identity(model.choose())
-        planned = plan(found.top, pictures, output, identity, overwrite)
-        for todo in Todo:
-            if count := len(planned.of(todo)):
-                reporter.say(f"{count} {'picture' if count == 1 else 'pictures'} {todo}")
+        planned = reporter.run(order.plan(dry_run))
+        for sentence in planned.told():
+            reporter.say(sentence)
         if dry_run:
             return
         summary = Summary()
         if planned.of(Todo.MAKE):
             model.announce(reporter)
             with _at_work(reporter, scheduler, workers) as who:
-                summary = reporter.run(run(planned, recipe, identity, who))
+                summary = reporter.run(run(planned, recipe, who))
         for one in formats:
             reporter.say(f"Written to {reporter.run(export_masks(planned, one))}")
-    _tell(planned, summary)
+    for sentence in summary.told(planned):
+        typer.echo(sentence)
+    for sentence in summary.failed:
+        typer.echo(sentence, err=True)
     if summary.failed:
         raise typer.Exit(1)
 
@@ -130,19 +121,6 @@ def _classes(file: Path | None, words: str | None) -> ClassList:
     return options.class_list(file) if file is not None else ClassList.parse(words or "")
 
 
-def _pictures(reporter: Reporter, found: "Sources", every: int, dry_run: bool) -> tuple[str, ...]:
-    """The pictures; frames of films are written first, unless nothing is to be written."""
-    from napari_cliper.batch.frames import extract
-
-    if not found.films:
-        return found.pictures
-    if dry_run:
-        for film in found.films:
-            reporter.say(f"{film}: its frames would be written to {found.top}")
-        return ()
-    return reporter.run(extract(found.films, found.top, every))
-
-
 def _at_work(
     reporter: Reporter, scheduler: str | None, workers: int | None
 ) -> "AbstractContextManager[Workers]":
@@ -153,17 +131,3 @@ def _at_work(
         return nullcontext(here)
     reporter.show("Starting the workers" if scheduler is None else f"Asking {scheduler}")
     return cluster(scheduler, workers)
-
-
-def _tell(planned: "Plan", summary: "Summary") -> None:
-    """What was done, what failed, and where to look at it."""
-    each = f", {summary.seconds / summary.made:.2f} s each" if summary.made else ""
-    typer.echo(f"{summary.made} segmented in {summary.seconds:.1f} s{each}")
-    typer.echo(
-        f"To correct them, open {planned.folder.pictures} in the dock Review pictures, with "
-        f"{planned.folder.results} as the folder of results."
-    )
-    for sentence in summary.failed:
-        typer.echo(sentence, err=True)
-    if summary.failed:
-        typer.echo(f"{len(summary.failed)} failed: run again to try them again.", err=True)

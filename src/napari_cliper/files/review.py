@@ -138,6 +138,37 @@ def open_review(
     )
 
 
+def reviewed(folder: Path) -> tuple[Path, Path | None]:
+    """The pictures and results of a review, whichever of both folders a person chose.
+
+    Returns
+    -------
+    pictures : Path
+    results : Path or None
+        None for the usual place.
+    """
+    if not (folder / REVIEW_FILE).is_file():
+        return folder, None
+    named = saved_review(folder).pictures
+    if named is None:
+        return (folder.parent, folder) if folder.name == RESULTS_FOLDER else (folder, None)
+    return Path(os.path.normpath(folder / named)), folder
+
+
+def as_named(pictures: Path, results: Path) -> str:
+    """A folder of pictures as the review in `results` names it: what lies together moves together.
+
+    Raises
+    ------
+    NapariCliperError
+        Its name is no text.
+    """
+    pictures, results = pictures.absolute(), results.absolute()
+    together = results.is_relative_to(pictures) or pictures.is_relative_to(results)
+    path = Path(os.path.relpath(pictures, results)) if together else pictures
+    return text_of(path.as_posix())
+
+
 def save_review(folder: ReviewFolder, review: Review) -> None:
     """Write `review.json`, over the one that is there.
 
@@ -190,7 +221,7 @@ def pictures_in(top: Path, results: Path) -> Iterator[str]:
         below = [name for name in folders if not name.startswith(".")]
         folders[:] = [n for n in below if here / n != results and not is_session(here / n)]
         prefix = "" if here == top else here.relative_to(top).as_posix() + "/"
-        yield from (_text(prefix + name) for name in names if _is_picture(name))
+        yield from (text_of(prefix + name) for name in names if _is_picture(name))
 
 
 def _is_picture(name: str) -> bool:
@@ -200,8 +231,13 @@ def _is_picture(name: str) -> bool:
     return not ours and name.endswith(SUFFIXES)
 
 
-def _text(path: str) -> str:
-    """The same path, if JSON can hold it."""
+def text_of(path: str) -> str:
+    """The same path, if JSON can hold it.
+
+    Raises
+    ------
+    NapariCliperError
+    """
     try:
         path.encode()
     except UnicodeEncodeError as error:

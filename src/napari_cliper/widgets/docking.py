@@ -44,6 +44,12 @@ class Docking(QObject):
             self.closing.emit()
         return False
 
+    def come_forward(self) -> None:
+        """Lie before the other tabs again."""
+        own = _dock_of(self._widget)
+        if own is not None:
+            own.raise_()
+
     @property
     def _window(self) -> QWidget | None:
         return self._window_of() if self._window_of is not None else None

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_cliper.annotation.review import Review, State
-from napari_cliper.errors import NapariCliperError
-from napari_cliper.files.review import ReviewFolder, open_review
+from napari_cliper.files.review import ReviewFolder, open_review, reviewed, text_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,7 @@ def open_folder(pictures: Path, results: Path | None = None, masks: Path | None 
     Parameters
     ----------
     pictures : Path
+        Or the folder of results of a review, which knows its pictures.
     results : Path, optional
     masks : Path, optional
         The folder with masks made before; unless given, the one that the review remembers. Where
@@ -43,6 +43,8 @@ def open_folder(pictures: Path, results: Path | None = None, masks: Path | None 
     NapariCliperError
         As of `open_review`; or the name of `masks` cannot be written.
     """
+    if results is None:
+        pictures, results = reviewed(pictures)
     folder, review = open_review(pictures, results, masks)
     if masks is not None:
         return Opened(folder, review.with_masks_from(_as_written(masks, pictures)))
@@ -66,13 +68,7 @@ def _as_written(masks: Path, pictures: Path) -> str:
     """A folder's path as the review remembers it: what lies with the pictures moves with them."""
     masks, pictures = masks.absolute(), pictures.absolute()
     inside = masks.is_relative_to(pictures)
-    path = (masks.relative_to(pictures) if inside else masks).as_posix()
-    try:
-        path.encode()
-    except UnicodeEncodeError as error:
-        shown = path.encode(errors="replace").decode()
-        raise NapariCliperError(f"The name “{shown}” is no valid text: rename it.") from error
-    return path
+    return text_of((masks.relative_to(pictures) if inside else masks).as_posix())
 
 
 def _is_folder(path: Path) -> bool:

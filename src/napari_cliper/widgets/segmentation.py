@@ -134,7 +134,7 @@ def segmentation(request: Request) -> Steps[Segmented]:
     NapariCliperError
         If weights or device are not there, the picture cannot be read or a word is too long.
     """
-    return _in_turn(_segment(request))
+    return in_turn(_segment(request))
 
 
 def encoding_of(plane: Plane, model: Model, download: bool = False) -> Steps[Encoding]:
@@ -145,7 +145,7 @@ def encoding_of(plane: Plane, model: Model, download: bool = False) -> Steps[Enc
     NapariCliperError
         As of `segmentation`.
     """
-    return _in_turn(_encode_to_inspect(plane, model, download))
+    return in_turn(_encode_to_inspect(plane, model, download))
 
 
 def encode_ahead(plane: Plane, model: Model) -> Steps[None]:
@@ -156,11 +156,17 @@ def encode_ahead(plane: Plane, model: Model) -> Steps[None]:
     NapariCliperError
         If the picture cannot be read.
     """
-    return _in_turn(_encode_ahead(plane, model))
+    return in_turn(_encode_ahead(plane, model))
 
 
-def _in_turn(steps: Steps[T]) -> Steps[T]:
-    """Run steps when it is our turn, with everything imported."""
+def in_turn(steps: Steps[T]) -> Steps[T]:
+    """Run steps when it is our turn, with everything imported.
+
+    Raises
+    ------
+    NapariCliperError
+        torch cannot be loaded.
+    """
     warm_up.wait()
     try:
         from napari_cliper.cliper.steps import Step
@@ -211,7 +217,7 @@ def let_go() -> None:
 def _segment(request: Request) -> Steps[Segmented]:
     from napari_cliper.cliper.steps import Step
 
-    segmenter = yield from _segmenter(request.model, request.download)
+    segmenter = yield from segmenter_of(request.model, request.download)
     classes = request.classes
     yield from segmenter.word_steps(classes)  # a mistake in the words shows before the long work
     pixels = request.plane.pixels()
@@ -229,7 +235,7 @@ def _segment(request: Request) -> Steps[Segmented]:
 
 
 def _encode_to_inspect(plane: Plane, model: Model, download: bool) -> Steps[Encoding]:
-    segmenter = yield from _segmenter(model, download)
+    segmenter = yield from segmenter_of(model, download)
     return (yield from segmenter.encode_steps(plane.pixels(), inspect=True))
 
 
@@ -238,7 +244,14 @@ def _encode_ahead(plane: Plane, model: Model) -> Steps[None]:
         yield from _segmenters[model].encode_steps(plane.pixels())
 
 
-def _segmenter(model: Model, download: bool) -> Steps[Segmenter]:
+def segmenter_of(model: Model, download: bool) -> Steps[Segmenter]:
+    """The window's models, loaded if need be; only in one's turn.
+
+    Raises
+    ------
+    NapariCliperError
+        Weights or device are not there.
+    """
     from napari_cliper.models.choices import Choices
     from napari_cliper.segmenter import load_steps
 

@@ -1,0 +1,68 @@
+"""What a person asks for: pictures, words, a place for the masks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cliper.batch.frames import extract
+from napari_cliper.batch.plan import Plan, plan
+from napari_cliper.batch.sources import find_sources
+from napari_cliper.batch.work import Recipe
+from napari_cliper.files.atomic import check_writable
+from napari_cliper.files.review import ReviewFolder
+
+if TYPE_CHECKING:
+    from napari_cliper.cliper.steps import Steps
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run, before anybody has looked at what there is.
+
+    Attributes
+    ----------
+    given : tuple of str
+        As of `sources.find_sources`.
+    results : Path
+    recipe : Recipe
+    every : int
+        Of films, of how many frames one is taken.
+    overwrite : bool
+        Whether what runs have made is made anew.
+    """
+
+    given: tuple[str, ...]
+    results: Path
+    recipe: Recipe
+    every: int = 1
+    overwrite: bool = False
+
+    def plan(self, dry_run: bool = False) -> "Steps[Plan]":
+        """Look at what there is, and take the frames of films unless it is a dry run.
+
+        Yields
+        ------
+        Step
+
+        Raises
+        ------
+        NapariCliperError
+            There is nothing to do, something does not fit, or the results cannot be written.
+        """
+        from napari_cliper.cliper.steps import Step
+        from napari_cliper.models import weights
+        from napari_cliper.models.loading import resolve_device
+
+        yield Step("Looking for pictures")
+        found = find_sources(self.given, self.results)
+        check_writable(self.results)
+        recipe = self.recipe
+        folder, where = weights.user_folder(recipe.weights), resolve_device(recipe.device)
+        preset, _ = weights.choose(recipe.preset, where.type, folder, recipe.choices)
+        identity = recipe.identity(preset)
+        if found.films and dry_run:
+            return Plan(ReviewFolder(found.top, self.results, None, {}), identity, (), found.films)
+        pictures = found.pictures
+        if found.films:
+            pictures = yield from extract(found.films, found.top, self.every)
+        return plan(found.top, pictures, self.results, identity, self.overwrite)

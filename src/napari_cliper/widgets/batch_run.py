@@ -1,0 +1,88 @@
+"""A run over many pictures with the window's own models, as steps for the worker: no Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cliper.batch.exporting import export_masks
+from napari_cliper.batch.plan import Todo
+from napari_cliper.batch.run import one_by_one, run
+from napari_cliper.batch.work import Made, Recipe, make_with
+from napari_cliper.widgets import warm_up
+from napari_cliper.widgets.segmentation import Model, in_turn, segmenter_of
+
+if TYPE_CHECKING:
+    from napari_cliper.batch.order import Order
+    from napari_cliper.cliper.steps import Steps
+    from napari_cliper.files.formats import Format
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the form says.
+
+    Attributes
+    ----------
+    order : Order
+    format : Format or None
+        In which the masks are written too.
+    only_look : bool
+        Whether nothing is to be done.
+    """
+
+    order: Order
+    format: Format | None = None
+    only_look: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of it.
+
+    Attributes
+    ----------
+    told : tuple of str
+        Sentences.
+    results : Path or None
+        The folder to review; None if nothing was done.
+    """
+
+    told: tuple[str, ...]
+    results: Path | None = None
+
+
+def in_window(asked: Asked) -> Steps[Done]:
+    """Look, segment, export.
+
+    Other docks take their turns between two pictures.
+
+    Raises
+    ------
+    NapariCliperError
+        As of `Order.plan`, `run` and `export_masks`.
+    """
+    warm_up.wait()
+    order = asked.order
+    plan = yield from order.plan(asked.only_look)
+    told = plan.told()
+    if asked.only_look:
+        return Done(tuple(told))
+    if plan.of(Todo.MAKE):
+        summary = yield from run(plan, order.recipe, one_by_one(_make))
+        told = [*summary.told(plan), *summary.failed]
+    if asked.format is not None:
+        told.append(f"Written to {(yield from export_masks(plan, asked.format))}.")
+    return Done(tuple(told), plan.folder.results)
+
+
+def _make(recipe: Recipe, name: str, content: bytes) -> Steps[Made]:
+    return in_turn(_make_now(recipe, name, content))
+
+
+def _make_now(recipe: Recipe, name: str, content: bytes) -> Steps[Made]:
+    choices = recipe.choices
+    chosen = Model(recipe.preset, recipe.device, choices.method, choices.precision)
+    model = yield from segmenter_of(chosen, recipe.download)
+    return (yield from make_with(model, recipe, name, content))
