@@ -19,7 +19,7 @@ ON_SCREEN := QT_API=pyqt6 QT_QPA_PLATFORM=xcb \
 endif
 PYTEST := $(ON_SCREEN) $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all parity benchmark scribbles screenshots random interop lint qt-libraries clean
+.PHONY: help demo test test-all parity benchmark batch scribbles screenshots random interop lint qt-libraries clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ benchmark: qt-libraries $(VENV)/.installed-test ## print how long the command an
 	$(ON_SCREEN) $(BIN)/python tools/benchmark_gui.py
 	$(ON_SCREEN) $(BIN)/python tools/benchmark_annotator.py
 	$(ON_SCREEN) $(BIN)/python tools/benchmark_protection.py
+
+batch: $(VENV)/.installed-test ## print what many pictures cost: make batch DATA=folder-with-pictures
+	$(BIN)/python tools/benchmark_batch.py --data $(DATA)
 
 scribbles: $(VENV)/.installed-test ## print what scribbles bring: make scribbles DATA=coco128-seg
 	$(BIN)/python tools/simulate_scribbles.py --data $(DATA)
