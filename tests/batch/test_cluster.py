@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from napari_cliper.batch.sources import find_sources
 from napari_cliper.batch.work import Recipe
 from napari_cliper.cliper.steps import drain
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.models.choices import Choices
 
 IDENTITY = "a recipe"
 
@@ -67,7 +69,11 @@ def test_an_existing_cluster_is_asked(pictures: Path, tmp_path: Path, recipe: Re
         cluster(own.scheduler_address) as workers,
     ):
         summary = drain(run(planned(pictures, tmp_path / "out"), recipe, workers))
-    assert (summary.made, summary.failed) == (5, [])
+        assert (summary.made, summary.failed) == (5, [])
+        absent = replace(recipe, preset="large", choices=Choices())
+        with pytest.raises(NapariCliperError, match=r"A worker cannot begin: .*on this machine"):
+            drain(run(planned(pictures, tmp_path / "none"), absent, workers))
+        assert not (tmp_path / "none").exists()
 
 
 def test_a_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from napari_cliper.files.formats import format_of
 from napari_cliper.files.indexed_png import load_labels
 from napari_cliper.files.pictures import read_picture
 from napari_cliper.files.review import REVIEW_FILE, open_review, reviewed, save_review
+from napari_cliper.models.choices import Choices
 
 IDENTITY = "a recipe"
 
@@ -277,3 +278,11 @@ def test_progress_is_told_in_words() -> None:
     assert progress(100, 10_000, 10) == "100 of 10000 pictures · 10.0 a second · 16.5 min left"
     assert progress(10, 9_000, 20) == "10 of 9000 pictures · 2.0 s each · 5.0 h left"
     assert progress(127, 128, 127) == "127 of 128 pictures · 1.0 s each · 1 s left"
+
+
+def test_models_that_cannot_be_loaded_are_told_once(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    with pytest.raises(NapariCliperError, match="not on this machine"):
+        ran(pictures, tmp_path / "out", replace(recipe, preset="large", choices=Choices()))
+    assert not (tmp_path / "out").exists()

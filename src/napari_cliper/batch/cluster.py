@@ -14,7 +14,7 @@ from typing import Any
 
 from napari_cliper.batch.plan import Plan
 from napari_cliper.batch.run import Outcome, Workers, content
-from napari_cliper.batch.work import Made, Recipe, make
+from napari_cliper.batch.work import Made, Recipe, load, make
 from napari_cliper.errors import NapariCliperError
 
 PATIENCE = 10  # seconds until a scheduler counts as unreachable
@@ -141,7 +141,7 @@ def _outcome(distributed: Any, future: Any) -> Made | NapariCliperError:
     Raises
     ------
     NapariCliperError
-        The scheduler is gone.
+        The scheduler is gone, or a worker cannot load the models.
     """
     if future.status == "finished":
         found: Made | NapariCliperError = future.result()
@@ -152,6 +152,8 @@ def _outcome(distributed: Any, future: Any) -> Made | NapariCliperError:
             "is kept."
         )
     error = future.exception()
+    if isinstance(error, NapariCliperError):
+        raise NapariCliperError(f"A worker cannot begin: {error}")
     if isinstance(error, distributed.KilledWorker):
         return NapariCliperError("every worker that took it died: look into the workers’ logs.")
     return NapariCliperError(f"a worker failed ({type(error).__name__}: {error}).")
@@ -160,12 +162,19 @@ def _outcome(distributed: Any, future: Any) -> Made | NapariCliperError:
 def on_worker(recipe: Recipe, name: str, content: bytes) -> Made | NapariCliperError:
     """Segment one picture, in a worker's process.
 
-    A picture's own fault is a result: an exception would have the scheduler blame the worker.
+    A picture's own fault is a result: of an exception all pictures are told.
+
+    Raises
+    ------
+    NapariCliperError
+        The models cannot be loaded.
     """
     from napari_cliper.cliper.steps import drain
 
+    recipe = replace(recipe, device=own_device(recipe.device))
+    drain(load(recipe))
     try:
-        return drain(make(replace(recipe, device=own_device(recipe.device)), name, content))
+        return drain(make(recipe, name, content))
     except NapariCliperError as error:
         return error
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from napari_cliper.batch.journal import Journal, Record, digest
 from napari_cliper.batch.plan import Plan, Todo
-from napari_cliper.batch.work import Made, Recipe, make
+from napari_cliper.batch.work import Made, Recipe, load, make
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.atomic import atomic_write
 from napari_cliper.files.indexed_png import CLASSES_FILE
@@ -18,6 +18,7 @@ from napari_cliper.files.review import as_named, save_review, saved_review
 if TYPE_CHECKING:
     from napari_cliper.cliper.steps import Steps
 
+T = TypeVar("T")
 Outcome: TypeAlias = tuple[str, Made | NapariCliperError]
 """A picture, and what was made of it or why it could not be."""
 Workers: TypeAlias = Callable[[Recipe, Plan, Sequence[str]], Generator[Outcome | None, None, None]]
@@ -57,19 +58,23 @@ class Summary:
 
 
 def one_by_one(
+    prepare: Callable[[Recipe], "Steps[object]"],
     make: Callable[[Recipe, str, bytes], "Steps[Made]"],
 ) -> Workers:
     """Whoever segments one picture after the other, in this process.
 
     Parameters
     ----------
+    prepare : callable
+        As `work.load`: what it raises ends the run.
     make : callable
-        As `work.make`.
+        As `work.make`: what it raises is one picture's fault.
     """
 
     def work(
         recipe: Recipe, plan: Plan, pictures: Sequence[str]
     ) -> Generator[Outcome | None, None, None]:
+        yield from _silently(prepare(recipe))
         for picture in pictures:
             file = plan.file(picture)
             try:
@@ -81,7 +86,7 @@ def one_by_one(
     return work
 
 
-def _silently(steps: "Steps[Made]") -> Generator[None, None, Made]:
+def _silently(steps: "Steps[T]") -> Generator[None, None, T]:
     """Steps that are no more than a chance to stop: the run tells how many pictures are done."""
     with closing(steps):
         try:
@@ -89,11 +94,11 @@ def _silently(steps: "Steps[Made]") -> Generator[None, None, Made]:
                 next(steps)
                 yield None
         except StopIteration as stop:
-            made: Made = stop.value
-            return made
+            result: T = stop.value
+            return result
 
 
-here = one_by_one(make)
+here = one_by_one(load, make)
 
 
 def content(picture: Path) -> bytes:
@@ -135,20 +140,22 @@ def run(plan: Plan, recipe: Recipe, workers: Workers = here) -> "Steps[Summary]"
     Raises
     ------
     NapariCliperError
-        The results cannot be written, or nobody is there to work.
+        The results cannot be written, the models cannot be loaded, or nobody is there to work.
     """
     from napari_cliper.cliper.steps import Step
 
     pictures = plan.of(Todo.MAKE)
     summary = Summary()
     journal = Journal(plan.folder.results)
-    journal.begin()
-    _write_classes(plan.folder.results, recipe)
     began = indexed = time.monotonic()
-    work = workers(recipe, plan, pictures)
+    work, written = workers(recipe, plan, pictures), False
     try:
         for outcome in work:
             if outcome is not None:
+                if not written:  # not before anything is made
+                    journal.begin()
+                    _write_classes(plan.folder.results, recipe)
+                    written = True
                 picture, made = outcome
                 if isinstance(made, Made):
                     _keep(plan, journal, summary, picture, made)
@@ -162,7 +169,8 @@ def run(plan: Plan, recipe: Recipe, workers: Workers = here) -> "Steps[Summary]"
             yield Step(progress(over, len(pictures), now - began), over, len(pictures))
     finally:
         work.close()
-        write_index(plan, journal)
+        if written:
+            write_index(plan, journal)
     summary.seconds = time.monotonic() - began
     return summary
 

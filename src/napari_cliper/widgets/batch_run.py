@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_cliper.batch.order import Order
     from napari_cliper.cliper.steps import Steps
     from napari_cliper.files.formats import Format
+    from napari_cliper.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,15 @@ def in_window(asked: Asked) -> Steps[Done]:
     if asked.only_look:
         return Done(tuple(told))
     if plan.of(Todo.MAKE):
-        summary = yield from run(plan, order.recipe, one_by_one(_make))
+        summary = yield from run(plan, order.recipe, one_by_one(_prepare, _make))
         told = [*summary.told(plan), *summary.failed]
     if asked.format is not None:
         told.append(f"Written to {(yield from export_masks(plan, asked.format))}.")
     return Done(tuple(told), plan.folder.results)
+
+
+def _prepare(recipe: Recipe) -> Steps[Segmenter]:
+    return in_turn(_model_of(recipe))
 
 
 def _make(recipe: Recipe, name: str, content: bytes) -> Steps[Made]:
@@ -82,7 +87,10 @@ def _make(recipe: Recipe, name: str, content: bytes) -> Steps[Made]:
 
 
 def _make_now(recipe: Recipe, name: str, content: bytes) -> Steps[Made]:
+    return (yield from make_with((yield from _model_of(recipe)), recipe, name, content))
+
+
+def _model_of(recipe: Recipe) -> Steps[Segmenter]:
     choices = recipe.choices
     chosen = Model(recipe.preset, recipe.device, choices.method, choices.precision)
-    model = yield from segmenter_of(chosen, recipe.download)
-    return (yield from make_with(model, recipe, name, content))
+    return segmenter_of(chosen, recipe.download)
