@@ -38,11 +38,11 @@ def test_a_killed_worker_loses_no_picture(pictures: Path, tmp_path: Path, recipe
     (pictures / "broken.png").write_bytes(b"no picture")
     alone, together = tmp_path / "alone", tmp_path / "together"
     drain(run(planned(pictures, alone), recipe))
-    with cluster(workers=2) as workers:
+    with cluster(workers=2) as crew:
         client = distributed.default_client()
         pids = client.run(os.getpid)
         assert len(set(pids.values())) == 2
-        steps = run(planned(pictures, together), recipe, workers)
+        steps = run(planned(pictures, together), recipe, crew.work)
         killed = False
         try:
             while True:
@@ -64,15 +64,15 @@ def test_an_existing_cluster_is_asked(pictures: Path, tmp_path: Path, recipe: Re
 
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
+            n_workers=1, threads_per_worker=2, processes=True, dashboard_address="127.0.0.1:0"
         ) as own,
-        cluster(own.scheduler_address) as workers,
+        cluster(own.scheduler_address) as crew,
     ):
-        summary = drain(run(planned(pictures, tmp_path / "out"), recipe, workers))
+        summary = drain(run(planned(pictures, tmp_path / "out"), recipe, crew.work))
         assert (summary.made, summary.failed) == (5, [])
         absent = replace(recipe, preset="large", choices=Choices())
         with pytest.raises(NapariCliperError, match=r"A worker cannot begin: .*on this machine"):
-            drain(run(planned(pictures, tmp_path / "none"), absent, workers))
+            drain(run(planned(pictures, tmp_path / "none"), absent, crew.work))
         assert not (tmp_path / "none").exists()
 
 
@@ -97,6 +97,10 @@ def test_workers_of_another_version_are_refused() -> None:
         def __init__(self, found: dict[str, Any]) -> None:
             self._found = found
 
+        def wait_for_workers(self, count: int, timeout: float) -> None:
+            if not self._found:
+                raise TimeoutError
+
         def run(self, *_: Any, **__: Any) -> dict[str, Any]:
             return self._found
 
@@ -104,35 +108,80 @@ def test_workers_of_another_version_are_refused() -> None:
     clusters._check_workers(Client({"tcp://a": ours}))
     for found, told in (
         ({}, "no workers"),
-        ({"tcp://a": ours, "tcp://b": "0.0.1"}, "tcp://b has napari-cliper 0.0.1"),
+        ({"tcp://a": ours, "tcp://b": "0.0.1"}, r"tcp://b has napari-cliper 0\.0\.1"),
         ({"tcp://a": ModuleNotFoundError("x")}, "tcp://a has no napari-cliper"),
     ):
         with pytest.raises(NapariCliperError, match=told):
             clusters._check_workers(Client(found))
+    with pytest.raises(NapariCliperError, match="different models or precisions"):
+        clusters._agreed(Client({"tcp://a": "one", "tcp://b": "other"}), None)  # type: ignore[arg-type]
 
 
-class Worker:
-    def __init__(self, name: int | str) -> None:
-        self.name = name
+class Pinned:
+    """Remembers which worker keeps to which number."""
+
+    def __init__(self, found: dict[str, tuple[str, str]]) -> None:
+        self._found, self.numbers = found, dict.fromkeys(found, -1)
+
+    def run(self, function: Any, *given: Any, workers: Any = None) -> Any:
+        if workers is None:
+            return self._found
+        self.numbers[workers[0]] = given[0]
+        return {}
 
 
 @pytest.mark.parametrize(
-    ("name", "free", "device"),
-    [(0, [9, 9, 9], "cuda:0"), (4, [9, 9, 9], "cuda:1"), ("tcp://a", [3, 7, 5], "cuda:1")],
+    ("shown", "numbers"),
+    [(("", "", ""), [0, 1, 0]), (("0,1", "1,0", "0,1"), [0, 0, 0])],
+    ids=["all see the same", "dask-cuda"],
 )
-def test_workers_share_the_gpus(
-    monkeypatch: pytest.MonkeyPatch, name: int | str, free: list[int], device: str
+def test_workers_share_the_gpus_of_their_machine(
+    shown: tuple[str, ...], numbers: list[int]
 ) -> None:
-    import distributed
+    hosts = ("first", "first", "second")
+    names = ("tcp://a", "tcp://b", "tcp://c")
+    client = Pinned(dict(zip(names, zip(hosts, shown, strict=True), strict=True)))
+    clusters._pin_workers(client)
+    assert list(client.numbers.values()) == numbers
+
+
+@pytest.mark.parametrize(("number", "device"), [(0, "cuda:0"), (4, "cuda:1")])
+def test_a_worker_keeps_to_its_gpu(
+    monkeypatch: pytest.MonkeyPatch, number: int, device: str
+) -> None:
     import torch
 
-    worker = Worker(name)
+    assert own_device("auto") == "auto"  # no GPU here
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(free))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (free[index], 10))
-    monkeypatch.setattr(distributed, "get_worker", lambda: worker)
-    assert own_device("auto") == device
-    free.reverse()
-    assert own_device("auto") == device  # it stays where its model is
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(clusters, "_own", number)
+    assert own_device("auto") == own_device("cuda") == device
     assert own_device("cuda:2") == "cuda:2"
     assert own_device("cpu") == "cpu"
+
+
+def test_a_scheduler_that_goes_is_told_and_what_is_done_stays(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    import distributed
+
+    own = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
+    )
+    try:
+        with cluster(own.scheduler_address) as crew:
+            told = []
+            steps = run(planned(pictures, tmp_path / "out"), recipe, crew.work)
+            try:
+                while True:
+                    step = next(steps)
+                    if step.done == 1 and not told:
+                        told.append("closed")
+                        own.close()
+            except StopIteration as stop:
+                summary = stop.value
+    finally:
+        own.close()
+    assert 1 <= summary.made < 5
+    assert "scheduler is gone" in summary.failed[-1]
+    assert len(contents(tmp_path / "out")) == summary.made

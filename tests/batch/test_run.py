@@ -17,11 +17,12 @@ import napari_cliper as nc
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.annotation.review import Review, State
 from napari_cliper.batch.exporting import export_masks
-from napari_cliper.batch.journal import JOURNAL_FILE, Journal
+from napari_cliper.batch.journal import JOURNAL_FILE, Journal, digest
 from napari_cliper.batch.plan import Plan, Todo, plan
-from napari_cliper.batch.run import Summary, progress, run
+from napari_cliper.batch.run import Summary, one_by_one, progress, run
 from napari_cliper.batch.sources import find_sources
-from napari_cliper.batch.work import Recipe
+from napari_cliper.batch.work import Recipe, load
+from napari_cliper.batch.work import make as make_picture
 from napari_cliper.cliper.steps import Step, drain
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.formats import format_of
@@ -66,6 +67,15 @@ def test_each_picture_gets_what_segment_finds(
     assert "left" in last.name
 
 
+def test_neighbours_that_were_not_asked_for_are_not_listed(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    found = find_sources([pictures / "noise.png", pictures / "cat9.png"], tmp_path / "out")
+    drain(run(plan(found.top, found.pictures, tmp_path / "out", IDENTITY), recipe))
+    _, review = open_review(*reviewed(tmp_path / "out"))
+    assert [entry.picture for entry in review.entries] == ["cat9.png", "noise.png"]
+
+
 def test_the_review_queue_opens_the_index(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:
     results = tmp_path / "out"
     ran(pictures, results, recipe)
@@ -86,9 +96,9 @@ def test_what_is_done_is_not_done_again(pictures: Path, tmp_path: Path, recipe: 
     (results / "noise_labels.png").unlink()
     Image.open(pictures / "cat9.png").save(pictures / "new.png")
     again = planned(pictures, results)
-    assert set(again.of(Todo.MAKE)) == {"noise.png", "new.png"}
+    assert set(again.to_make) == {"noise.png", "new.png"}
     assert drain(run(again, recipe)).made == 2
-    assert planned(pictures, results).of(Todo.MAKE) == []
+    assert planned(pictures, results).to_make == []
 
 
 def test_a_persons_work_is_left_alone(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:
@@ -98,12 +108,14 @@ def test_a_persons_work_is_left_alone(pictures: Path, tmp_path: Path, recipe: Re
     save_review(folder, review.with_stroke("cat9.png").with_state("person.jpg", State.ACCEPTED))
     Image.new("L", (120, 80), 1).save(results / "noise_labels.png")
     before = contents(results)
-    again = planned(pictures, results, overwrite=True)
+    again = planned(pictures, results, identity="another", overwrite=True)
     assert again.of(Todo.PERSONS) == ["cat9.png", "person.jpg"]
     assert again.of(Todo.CHANGED) == ["noise.png"]
-    assert again.of(Todo.MAKE) == ["cat10.png", "more/cat9.png"]
+    assert again.to_make == again.of(Todo.ANEW) == ["cat10.png", "more/cat9.png"]
     assert drain(run(again, recipe)).made == 2
     assert contents(results) == before
+    # What is left of the first recipe is a person's: nothing stands in the second one's way.
+    assert planned(pictures, results, identity="another").to_make == []
     states = {entry.picture: entry.state for entry in open_review(pictures, results)[1].entries}
     assert states["cat9.png"] is State.CORRECTED
     assert states["person.jpg"] is State.ACCEPTED
@@ -131,7 +143,7 @@ def test_another_recipe_needs_to_be_allowed(pictures: Path, tmp_path: Path, reci
     with pytest.raises(NapariCliperError, match="other classes, models or settings"):
         planned(pictures, results, identity="another")
     again = planned(pictures, results, identity="another", overwrite=True)
-    assert len(again.of(Todo.MAKE)) == 5
+    assert len(again.of(Todo.ANEW)) == 5
     other = replace(recipe, classes=ClassList.parse("sky; wall"))
     # Stopped halfway, it is still known whose the masks of the first run are.
     steps = run(again, other)
@@ -141,8 +153,8 @@ def test_another_recipe_needs_to_be_allowed(pictures: Path, tmp_path: Path, reci
     steps.close()
     rest = planned(pictures, results, identity="another", overwrite=True)
     summary = drain(run(rest, other))
-    assert (summary.made, summary.failed) == (5, [])
-    assert planned(pictures, results, identity="another").of(Todo.MAKE) == []
+    assert (summary.made, summary.failed) == (3, [])
+    assert planned(pictures, results, identity="another").to_make == []
     assert load_labels(results / "noise_labels.png")[1] == other.classes
 
 
@@ -154,7 +166,7 @@ def test_a_bad_picture_keeps_no_other_from_it(
     summary = ran(pictures, tmp_path / "out", recipe)
     assert summary.made == 5
     assert [sentence.partition(":")[0] for sentence in summary.failed] == ["cat8.png", "tiny.png"]
-    assert planned(pictures, tmp_path / "out").of(Todo.MAKE) == ["cat8.png", "tiny.png"]
+    assert planned(pictures, tmp_path / "out").to_make == ["cat8.png", "tiny.png"]
 
 
 def test_a_stopped_run_goes_on(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:
@@ -181,21 +193,134 @@ def test_a_mask_of_somebody_else_is_not_written_over(
     before = contents(results)["noise_labels.png"]
     summary = ran(pictures, results, recipe)
     assert summary.made == 4
-    assert "was not made by this run" in summary.failed[0]
+    assert "was not made by a run" in summary.failed[0]
     assert contents(results)["noise_labels.png"] == before
 
 
-def test_a_kill_between_mask_and_record_is_mended(
+@pytest.mark.parametrize("had", [None, b"old"], ids=["nothing there", "an older one there"])
+def test_a_kill_between_record_and_mask_is_mended(
+    pictures: Path, tmp_path: Path, recipe: Recipe, had: bytes | None
+) -> None:
+    """The record is written first: the mask may be missing, or be that of the record before."""
+    results = tmp_path / "out"
+    ran(pictures, results, recipe)
+    before = contents(results)
+    labels = results / "noise_labels.png"
+    labels.unlink()
+    if had is not None:
+        labels.write_bytes(had)
+        journal = Journal(results)
+        journal.begin("")
+        record = journal.records["noise.png"]
+        journal.add(record.model_copy(update={"sha256": digest(had)}))
+        journal.add(record)
+    assert planned(pictures, results).to_make == ["noise.png"]
+    assert ran(pictures, results, recipe).made == 1
+    assert contents(results) == before
+
+
+def test_a_line_that_a_kill_cut_short_is_none(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    results = tmp_path / "out"
+    (pictures / "noise.png").rename(pictures / "noise \u2028 ä.png")
+    ran(pictures, results, recipe)
+    assert len(Journal(results).records) == 5
+    before = contents(results)
+    whole = (results / JOURNAL_FILE).read_bytes()
+    cut = whole.rindex("ä".encode()) + 1  # within a letter
+    (results / JOURNAL_FILE).write_bytes(whole[:cut])
+    assert ran(pictures, results, recipe).made == 5 - whole[:cut].count(b"\n") + 1
+    assert contents(results) == before
+    assert len(Journal(results).records) == 5
+
+
+def test_the_index_is_mended_by_a_run_with_nothing_to_do(
     pictures: Path, tmp_path: Path, recipe: Recipe
 ) -> None:
     results = tmp_path / "out"
     ran(pictures, results, recipe)
-    lines = (results / JOURNAL_FILE).read_text("utf-8").splitlines(keepends=True)
-    (results / JOURNAL_FILE).write_text("".join(lines[:-1]) + lines[-1][:20], "utf-8")
-    before = contents(results)
+    before = (results / REVIEW_FILE).read_bytes()
+    (results / REVIEW_FILE).unlink()
+    assert ran(pictures, results, recipe).made == 0
+    assert (results / REVIEW_FILE).read_bytes() == before
+
+
+def test_another_folders_pictures_are_refused(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    results = tmp_path / "out"
+    ran(pictures, results, recipe)
+    other = tmp_path / "other"
+    pictures.rename(other)
+    with pytest.raises(NapariCliperError, match="holds masks of the pictures in"):
+        planned(other, results)
+
+
+def test_a_picture_that_was_replaced_is_segmented_anew(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    results = tmp_path / "out"
+    ran(pictures, results, recipe)
+    Image.open(pictures / "cat9.png").transpose(Image.Transpose.ROTATE_180).save(
+        pictures / "noise.png"
+    )
+    assert planned(pictures, results).to_make == ["noise.png"]
     assert ran(pictures, results, recipe).made == 1
-    assert contents(results) == before
-    assert len(Journal(results).records) == 5
+    assert planned(pictures, results).to_make == []
+
+
+def test_what_a_person_takes_up_meanwhile_is_left_to_them(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    results = tmp_path / "out"
+    steps = run(planned(pictures, results), recipe)
+    for step in steps:
+        if step.done == 1:
+            break
+    folder, review = open_review(pictures, results)
+    desk = review  # as the dock holds it, while the run goes on
+    save_review(folder, desk.with_state("person.jpg", State.SKIPPED))
+    summary = drain(steps)
+    assert (summary.made, summary.left) == (4, 1)
+    assert not (results / "person_labels.png").exists()
+    # The dock saves what it knows, and what the run has told stays.
+    save_review(folder, desk.with_state("cat9.png", State.ACCEPTED))
+    assert reviewed(results) == (pictures, results)
+    found = {entry.picture: entry for entry in open_review(pictures, results)[1].entries}
+    assert found["cat9.png"].state is State.ACCEPTED
+    assert found["noise.png"].state is State.PROPOSED
+    assert found["noise.png"].uncertainty is not None
+
+
+def test_two_runs_at_a_time_are_refused(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:
+    results = tmp_path / "out"
+    plan_ = planned(pictures, results)
+    steps = run(plan_, recipe)
+    for step in steps:
+        if step.done == 1:
+            break
+    with pytest.raises(NapariCliperError, match="Somebody else is at work"):
+        drain(run(plan_, recipe))
+    steps.close()
+    assert ran(pictures, results, recipe).made == 4
+
+
+def test_an_error_that_nobody_thought_of_keeps_no_other_picture_from_it(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    def make(recipe: Recipe, name: str, content: Any) -> Any:
+        yield Step("on the CPU", notice=True)
+        if name.endswith("noise.png"):
+            raise RuntimeError("a kernel failed")
+        return (yield from make_picture(recipe, name, content))
+
+    told: list[Step] = []
+    work = one_by_one(load, make)
+    summary = drain(run(planned(pictures, tmp_path / "out"), recipe, work), told.append)
+    assert summary.made == 4
+    assert summary.failed == ["noise.png: something went wrong (RuntimeError: a kernel failed)."]
+    assert sum(step.notice for step in told) == 5
 
 
 KILLED = """
@@ -238,8 +363,8 @@ def test_a_killed_run_loses_nothing(pictures: Path, tmp_path: Path, recipe: Reci
     ("text", "told"),
     [
         ("no json\n", "The run is not valid"),
-        ('{"format": 2}\n', "newer napari-cliper"),
-        ('{"format": 1}\n{"picture": 3}\n', "The run is not valid"),
+        ('{"format": 2, "pictures": "x"}\n', "newer napari-cliper"),
+        ('{"format": 1, "pictures": "x"}\n{"picture": 3}\n', "The run is not valid"),
     ],
 )
 def test_a_damaged_journal_is_told(tmp_path: Path, text: str, told: str) -> None:
@@ -268,7 +393,7 @@ def test_masks_are_exported_and_exported_anew(
     assert len(export()["images"]) == 5
     [file] = [path for path in (results / "coco").glob("*.json") if path.name != "classes.json"]
     file.write_text(file.read_text("utf-8") + " ", "utf-8")  # somebody's edit
-    with pytest.raises(NapariCliperError, match="exists already"):
+    with pytest.raises(NapariCliperError, match="was changed since a run wrote it"):
         export()
 
 

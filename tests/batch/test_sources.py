@@ -1,6 +1,7 @@
 """What a person names, and which pictures that is."""
 
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as imageio
 import numpy as np
@@ -33,6 +34,26 @@ def test_results_are_no_sources(pictures: Path) -> None:
     (results / "old.png").write_bytes(b"")
     for given in (str(pictures), f"{pictures}/**/*"):
         assert sorted(find_sources([given], results).pictures) == sorted(NAMES)
+
+
+def test_masks_sessions_and_hidden_films_are_no_sources(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "cat9_labels.png").write_bytes(b"")
+    (pictures / ".hidden").mkdir()
+    (pictures / ".hidden" / "film.mp4").write_bytes(b"")
+    (pictures / "._film.mp4").write_bytes(b"")
+    session = pictures / "old" / "cat9.png.session"
+    session.mkdir(parents=True)
+    (session / "session.json").write_text("{}")
+    (session / "refined.png").write_bytes(b"")
+    for given in (str(pictures), f"{pictures}/**/*", f"{pictures}/more/../**/*.*"):
+        assert sorted(find_sources([given], tmp_path / "out").pictures) == sorted(NAMES)
+
+
+def test_a_picture_named_twice_is_one(pictures: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(pictures / "more")
+    given = ["../cat9.png", str(pictures / "cat9.png"), "cat9.png"]
+    found = find_sources(given, tmp_path / "out")
+    assert (found.top, found.pictures) == (pictures, ("cat9.png", "more/cat9.png"))
 
 
 def test_patterns_and_files(pictures: Path, tmp_path: Path) -> None:

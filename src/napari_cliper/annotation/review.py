@@ -249,6 +249,28 @@ class Review(BaseModel):
         )
         return self.model_copy(update={"entries": tuple(entries)})
 
+    def beside(self, saved: "Review") -> Self:
+        """The same, with what only the saved one knows: proposals that a run has made meanwhile.
+
+        Where pictures are, and of each picture an uncertainty, and that there is a proposal.
+        """
+        known = {entry.picture: entry for entry in saved.entries}
+
+        def filled(entry: Entry) -> Entry:
+            other = known.pop(entry.picture, entry)
+            changes: dict[str, Any] = {}
+            if entry.uncertainty is None and other.uncertainty is not None:
+                changes["uncertainty"] = other.uncertainty
+            if entry.state is State.NEW and other.state is State.PROPOSED:
+                changes["state"] = other.state
+            return entry.model_copy(update=changes) if changes else entry
+
+        entries = [filled(entry) for entry in self.entries]
+        gone = {entry.picture for entry in self.gone}
+        entries += [entry for picture, entry in known.items() if picture not in gone]
+        changes = {"entries": _sorted(entries), "pictures": self.pictures or saved.pictures}
+        return self.model_copy(update=changes)
+
     def ordered(self, by_uncertainty: bool) -> tuple[Entry, ...]:
         """The entries by name, or the most uncertain first and then, by name, the unknown ones."""
         if not by_uncertainty:

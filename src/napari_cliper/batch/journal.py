@@ -1,6 +1,5 @@
-"""What a run has made, written down picture by picture: what a killed run knows is never lost."""
+"""What runs have made, written down picture by picture."""
 
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,13 +13,11 @@ from napari_cliper.files.pictures import explained
 
 JOURNAL_FILE = "batch.jsonl"
 FORMAT = 1
+Line = TypeVar("Line")
 
 
 class _Line(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-Line = TypeVar("Line")
 
 
 class Head(_Line):
@@ -29,9 +26,12 @@ class Head(_Line):
     Attributes
     ----------
     format : int
+    pictures : str
+        The folder of the pictures, as of `files.review.as_named`.
     """
 
     format: Literal[1] = 1
+    pictures: str
 
     @field_validator("format", mode="before")
     @classmethod
@@ -42,12 +42,14 @@ class Head(_Line):
 
 
 class Record(_Line):
-    """One picture that is done.
+    """A mask, written down before it is put into its place.
 
     Attributes
     ----------
     picture : str
         Its path from the folder of pictures.
+    stamp : str
+        The picture's size and time of change, as of `stamp`.
     recipe : str
         What it was made with, as of `Recipe.identity`.
     sha256 : str
@@ -57,6 +59,7 @@ class Record(_Line):
     """
 
     picture: str
+    stamp: str
     recipe: str
     sha256: str
     uncertainty: float = Field(ge=0, le=1)
@@ -64,7 +67,7 @@ class Record(_Line):
 
 
 class Exported(_Line):
-    """What a run wrote in another format.
+    """What a run wrote in another format, written down before it is put into its place.
 
     Attributes
     ----------
@@ -78,17 +81,30 @@ class Exported(_Line):
     sha256: str
 
 
+_HEAD: TypeAdapter[Head] = TypeAdapter(Head)
+_LINES: TypeAdapter[Record | Exported] = TypeAdapter(Record | Exported)
+
+
 def digest(content: bytes) -> str:
     """What tells a label map's file from another."""
     return sha256(content).hexdigest()
 
 
-_HEAD: TypeAdapter[Head] = TypeAdapter(Head)
-_LINES: TypeAdapter[Record | Exported] = TypeAdapter(Record | Exported)
+def stamp(picture: Path) -> str:
+    """What tells a picture's file from another one in its place, without reading it.
+
+    Raises
+    ------
+    NapariCliperError
+        It is not there, or may not be read.
+    """
+    with explained(picture):
+        state = picture.stat()
+    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 class Journal:
-    """A file to which one line is added for each picture.
+    """A file to which a line is added for each picture.
 
     Parameters
     ----------
@@ -97,10 +113,10 @@ class Journal:
 
     Attributes
     ----------
+    pictures : str or None
+        Of the head; None if there is no journal yet.
     records : dict of str to Record
-        By picture.
-    exports : dict of str to str
-        Of each format that masks were written in, the digest of its files.
+        By picture, the last one.
 
     Raises
     ------
@@ -110,29 +126,46 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / JOURNAL_FILE
+        self.pictures: str | None = None
         self.records: dict[str, Record] = {}
-        self.exports: dict[str, str] = {}
-        for number, line in enumerate(self._lines()):
-            if number:
-                self._know(self._read(_LINES, line))
+        self._ours: dict[str, set[str]] = {}
+        with explained(self._path):
+            content = self._path.read_bytes() if self._path.exists() else b""
+        # A line that a kill has cut short is none. Not `splitlines`: names may hold other breaks.
+        self._whole = content[: content.rfind(b"\n") + 1]
+        for line in self._whole.split(b"\n")[:-1]:
+            if self.pictures is None:
+                self.pictures = self._read(_HEAD, line).pictures
             else:
-                self._read(_HEAD, line)
+                self._know(self._read(_LINES, line))
 
-    def begin(self) -> None:
-        """Write all that is known anew: one line a picture, none cut short.
+    def is_ours(self, name: str, sha256: str) -> bool:
+        """Whether a run made what is there.
+
+        Parameters
+        ----------
+        name : str
+            A picture, or a format's key.
+        sha256 : str
+        """
+        return sha256 in self._ours.get(name, ())
+
+    def begin(self, pictures: str) -> None:
+        """Have a file to add to, without what a kill has cut short.
 
         Raises
         ------
         NapariCliperError
             It cannot be written.
         """
-        exports = (Exported(exported=key, sha256=sum_) for key, sum_ in self.exports.items())
-        lines = (Head(), *self.records.values(), *exports)
+        if self.pictures is None:
+            self.pictures = pictures
+            self._whole = f"{Head(pictures=pictures).model_dump_json()}\n".encode()
         with atomic_write(self._path, overwrite=True) as file:
-            file.write("".join(f"{line.model_dump_json()}\n" for line in lines).encode())
+            file.write(self._whole)
 
     def add(self, record: Record | Exported) -> None:
-        """Write down that a picture or an export is done, its files being in their places.
+        """Write down what is about to be put into its place; after `begin`.
 
         Raises
         ------
@@ -146,18 +179,11 @@ class Journal:
     def _know(self, record: Record | Exported) -> None:
         if isinstance(record, Record):
             self.records[record.picture] = record
+            self._ours.setdefault(record.picture, set()).add(record.sha256)
         else:
-            self.exports[record.exported] = record.sha256
+            self._ours.setdefault(record.exported, set()).add(record.sha256)
 
-    def _lines(self) -> Iterator[str]:
-        """Whole lines; one that a kill has cut short is none."""
-        with explained(self._path):
-            if not self._path.exists():
-                return
-            content = self._path.read_bytes()
-            yield from content.decode()[: content.decode().rfind("\n") + 1].splitlines()
-
-    def _read(self, kind: TypeAdapter[Line], line: str) -> Line:
+    def _read(self, kind: TypeAdapter[Line], line: bytes) -> Line:
         try:
             return kind.validate_json(line)
         except ValidationError as error:

@@ -1,14 +1,17 @@
 """What a person asks for: pictures, words, a place for the masks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cliper.batch.frames import extract
+from napari_cliper.batch.journal import JOURNAL_FILE
 from napari_cliper.batch.plan import Plan, plan
 from napari_cliper.batch.sources import find_sources
-from napari_cliper.batch.work import Recipe
+from napari_cliper.batch.work import Recipe, identify
 from napari_cliper.files.atomic import check_writable
+from napari_cliper.files.indexed_png import LABELS, check_target
 from napari_cliper.files.review import ReviewFolder
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ class Order:
     every : int
         Of films, of how many frames one is taken.
     overwrite : bool
-        Whether what runs have made is made anew.
+        Whether what was made with another recipe is made anew.
     """
 
     given: tuple[str, ...]
@@ -37,8 +40,16 @@ class Order:
     every: int = 1
     overwrite: bool = False
 
-    def plan(self, dry_run: bool = False) -> "Steps[Plan]":
+    def plan(
+        self, dry_run: bool = False, identify: Callable[[Recipe], str] = identify
+    ) -> "Steps[Plan]":
         """Look at what there is, and take the frames of films unless it is a dry run.
+
+        Parameters
+        ----------
+        dry_run : bool
+        identify : callable
+            As of `Crew`.
 
         Yields
         ------
@@ -50,16 +61,13 @@ class Order:
             There is nothing to do, something does not fit, or the results cannot be written.
         """
         from napari_cliper.cliper.steps import Step
-        from napari_cliper.models import weights
-        from napari_cliper.models.loading import resolve_device
 
         yield Step("Looking for pictures")
         found = find_sources(self.given, self.results)
         check_writable(self.results)
-        recipe = self.recipe
-        folder, where = weights.user_folder(recipe.weights), resolve_device(recipe.device)
-        preset, _ = weights.choose(recipe.preset, where.type, folder, recipe.choices)
-        identity = recipe.identity(preset)
+        if not (self.results / JOURNAL_FILE).exists():  # else the list there is ours
+            check_target(self.results / LABELS, self.recipe.classes, overwrite=False)
+        identity = identify(self.recipe)
         if found.films and dry_run:
             return Plan(ReviewFolder(found.top, self.results, None, {}), identity, (), found.films)
         pictures = found.pictures

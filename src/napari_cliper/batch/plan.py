@@ -6,16 +6,17 @@ from enum import StrEnum
 from pathlib import Path
 
 from napari_cliper.annotation.review import WORKED_ON, Entry
-from napari_cliper.batch.journal import Journal, Record, digest
+from napari_cliper.batch.journal import Journal, digest, stamp
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.indexed_png import LABELS
-from napari_cliper.files.review import ReviewFolder, places_of, saved_review
+from napari_cliper.files.review import ReviewFolder, as_named, places_of, saved_review
 
 
 class Todo(StrEnum):
     """What is to be done with a picture."""
 
     MAKE = "to segment"
+    ANEW = "to segment anew"
     DONE = "done before"
     PERSONS = "corrected, accepted or skipped by a person"
     CHANGED = "mask changed since it was made"
@@ -64,9 +65,14 @@ class Plan:
         """Where its label map goes: where the review queue looks for it."""
         return self.folder.results / (picture.rpartition(".")[0] + LABELS)
 
-    def of(self, todo: Todo) -> list[str]:
+    def of(self, *todo: Todo) -> list[str]:
         """The pictures with which this is to be done."""
-        return [item.picture for item in self.items if item.todo is todo]
+        return [item.picture for item in self.items if item.todo in todo]
+
+    @property
+    def to_make(self) -> list[str]:
+        """The pictures to segment."""
+        return self.of(Todo.MAKE, Todo.ANEW)
 
     def told(self) -> list[str]:
         """What there is, in sentences."""
@@ -97,23 +103,23 @@ def plan(
     identity : str
         As of `Recipe.identity`.
     overwrite : bool
-        Whether what an earlier run made is made anew; a person's work never is.
+        Whether what was made with another recipe is made anew; a person's work never is.
 
     Raises
     ------
     NapariCliperError
-        The results are another recipe's and shall not be made anew, or are damaged.
+        The results are other pictures', or another recipe's and shall not be made anew, or are
+        damaged.
     """
     if top.resolve() == results.resolve():
         raise NapariCliperError(
             f"“{results}” holds the pictures: choose another folder for the results, or one in it."
         )
     journal, review = Journal(results), saved_review(results)
-    others = any(record.recipe != identity for record in journal.records.values())
-    if others and not overwrite:
+    if journal.pictures not in (None, as_named(top, results)):
         raise NapariCliperError(
-            f"“{results}” holds masks for other classes, models or settings: choose another "
-            "folder, or allow overwriting; what a person corrected stays."
+            f"“{results}” holds masks of the pictures in “{journal.pictures}”: choose another "
+            "folder, or name those pictures."
         )
     bare = Plan(ReviewFolder(top, results, None, places_of(pictures)), identity)
     persons = {entry.picture for entry in review.entries if entry.state in WORKED_ON}
@@ -122,17 +128,30 @@ def plan(
             picture,
             Todo.PERSONS
             if picture in persons or bare.has_session(picture)
-            else _todo(bare.labels(picture), journal.records.get(picture), overwrite),
+            else _todo(bare, picture, journal),
         )
         for picture in pictures
     )
+    if not overwrite and any(item.todo is Todo.ANEW for item in items):
+        raise NapariCliperError(
+            f"“{results}” holds masks for other classes, models or settings: choose another "
+            "folder, or allow overwriting; what a person corrected stays."
+        )
     return replace(bare, items=items)
 
 
-def _todo(labels: Path, record: Record | None, overwrite: bool) -> Todo:
+def _todo(plan: Plan, picture: str, journal: Journal) -> Todo:
     """What is to be done with a picture that nobody has taken up."""
+    record, labels = journal.records.get(picture), plan.labels(picture)
     if record is None or not labels.is_file():
         return Todo.MAKE
-    if digest(labels.read_bytes()) != record.sha256:
+    there = digest(labels.read_bytes())
+    if not journal.is_ours(picture, there):
         return Todo.CHANGED
-    return Todo.MAKE if overwrite else Todo.DONE
+    if there != record.sha256:  # killed before the last one was put into its place
+        return Todo.MAKE
+    if record.recipe != plan.identity:
+        return Todo.ANEW
+    file = plan.file(picture)
+    same = file.is_file() and stamp(file) == record.stamp
+    return Todo.DONE if same else Todo.MAKE

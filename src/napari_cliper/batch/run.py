@@ -1,30 +1,55 @@
 """A run over many pictures: what is made is put into its place and written down one by one."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from napari_cliper.batch.journal import Journal, Record, digest
-from napari_cliper.batch.plan import Plan, Todo
-from napari_cliper.batch.work import Made, Recipe, load, make
+from napari_cliper.annotation.review import WORKED_ON, Review, State
+from napari_cliper.batch.journal import Journal, Record, digest, stamp
+from napari_cliper.batch.plan import Plan
+from napari_cliper.batch.work import Content, Made, Recipe, identify, load, make
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.atomic import atomic_write
 from napari_cliper.files.indexed_png import CLASSES_FILE
-from napari_cliper.files.review import as_named, save_review, saved_review
+from napari_cliper.files.review import (
+    REVIEW_FILE,
+    as_named,
+    locked,
+    saved_review,
+    update_review,
+)
 
 if TYPE_CHECKING:
-    from napari_cliper.cliper.steps import Steps
+    from napari_cliper.cliper.steps import Step, Steps
 
 T = TypeVar("T")
 Outcome: TypeAlias = tuple[str, Made | NapariCliperError]
 """A picture, and what was made of it or why it could not be."""
-Workers: TypeAlias = Callable[[Recipe, Plan, Sequence[str]], Generator[Outcome | None, None, None]]
-"""Whoever segments: yields outcomes in any order, and None now and then while there is none."""
+Work: TypeAlias = "Generator[Outcome | Step | None, None, None]"
+"""Outcomes in any order; now and then None while there is none, and steps that are a notice."""
+Workers: TypeAlias = Callable[[Recipe, Plan, Sequence[str]], Work]
+"""Segments pictures."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Whoever segments.
+
+    Attributes
+    ----------
+    identify : callable
+        A recipe's identity, as of `work.identify`, as they take it.
+    work : callable
+    """
+
+    identify: Callable[[Recipe], str]
+    work: Workers
+
 
 INDEX_EVERY = 20  # seconds between two savings of the index
+LOCK = ".batch.lock"
 
 
 @dataclass
@@ -37,18 +62,28 @@ class Summary:
         Pictures that were segmented.
     failed : list of str
         A sentence for each picture that could not be.
+    left : int
+        Pictures that a person took up meanwhile: what was made of them is dropped.
     seconds : float
         From the first picture's beginning to the last one's end.
     """
 
     made: int = 0
     failed: list[str] = field(default_factory=list)
+    left: int = 0
     seconds: float = 0.0
+
+    @property
+    def over(self) -> int:
+        """Pictures that are done with."""
+        return self.made + len(self.failed) + self.left
 
     def told(self, plan: Plan) -> list[str]:
         """What was done, in sentences, and where to go on; without the failures themselves."""
         each = f", {self.seconds / self.made:.2f} s each" if self.made else ""
         told = [f"{self.made} segmented in {self.seconds:.1f} s{each}."]
+        if self.left:
+            told.append(f"{self.left} left to a person who took them up meanwhile.")
         if self.failed:
             told.append(f"{len(self.failed)} failed: run again to try them again.")
         told.append(
@@ -59,7 +94,7 @@ class Summary:
 
 def one_by_one(
     prepare: Callable[[Recipe], "Steps[object]"],
-    make: Callable[[Recipe, str, bytes], "Steps[Made]"],
+    make: Callable[[Recipe, str, Content], "Steps[Made]"],
 ) -> Workers:
     """Whoever segments one picture after the other, in this process.
 
@@ -71,55 +106,46 @@ def one_by_one(
         As `work.make`: what it raises is one picture's fault.
     """
 
-    def work(
-        recipe: Recipe, plan: Plan, pictures: Sequence[str]
-    ) -> Generator[Outcome | None, None, None]:
+    def work(recipe: Recipe, plan: Plan, pictures: Sequence[str]) -> Work:
         yield from _silently(prepare(recipe))
         for picture in pictures:
             file = plan.file(picture)
             try:
-                made = yield from _silently(make(recipe, str(file), content(file)))
+                made = yield from _silently(make(recipe, str(file), Content.of(file)))
                 yield picture, made
             except NapariCliperError as error:
                 yield picture, error
+            except Exception as error:  # one picture keeps no other from it
+                yield picture, unexpected(error)
 
     return work
 
 
-def _silently(steps: "Steps[T]") -> Generator[None, None, T]:
-    """Steps that are no more than a chance to stop: the run tells how many pictures are done."""
+def unexpected(error: BaseException) -> NapariCliperError:
+    """What to tell of an error that nobody thought of."""
+    return NapariCliperError(f"something went wrong ({type(error).__name__}: {error}).")
+
+
+def _silently(steps: "Steps[T]") -> "Generator[Step | None, None, T]":
+    """Steps that are a chance to stop, or a notice: the run tells how many pictures are done."""
     with closing(steps):
         try:
             while True:
-                next(steps)
-                yield None
+                step = next(steps)
+                yield step if step.notice else None
         except StopIteration as stop:
             result: T = stop.value
             return result
 
 
-here = one_by_one(load, make)
+HERE = Crew(identify, one_by_one(load, make))
 
 
-def content(picture: Path) -> bytes:
-    """What is in a picture's file.
-
-    Raises
-    ------
-    NapariCliperError
-        It cannot be read.
-    """
-    from napari_cliper.files.pictures import explained
-
-    with explained(picture):
-        return picture.read_bytes()
-
-
-def run(plan: Plan, recipe: Recipe, workers: Workers = here) -> "Steps[Summary]":
+def run(plan: Plan, recipe: Recipe, workers: Workers = HERE.work) -> "Steps[Summary]":
     """Segment what is to be segmented.
 
-    Whenever it ends, is cancelled or killed, each picture is done, mask and record, or is not
-    begun; another run goes on.
+    Whenever it ends, is cancelled or killed, each mask is there, whole, or not; another run goes
+    on with the rest.
 
     Parameters
     ----------
@@ -136,43 +162,147 @@ def run(plan: Plan, recipe: Recipe, workers: Workers = here) -> "Steps[Summary]"
     Returns
     -------
     Summary
+        What ends a run that has begun is the last of its failures.
 
     Raises
     ------
     NapariCliperError
-        The results cannot be written, the models cannot be loaded, or nobody is there to work.
+        Another run is at work there, the models cannot be loaded, or nobody is there to work.
     """
     from napari_cliper.cliper.steps import Step
 
-    pictures = plan.of(Todo.MAKE)
-    summary = Summary()
-    journal = Journal(plan.folder.results)
-    began = indexed = time.monotonic()
-    work, written = workers(recipe, plan, pictures), False
+    desk = _Desk(plan, recipe)
+    work = workers(recipe, plan, plan.to_make) if plan.to_make else None
     try:
-        for outcome in work:
-            if outcome is not None:
-                if not written:  # not before anything is made
-                    journal.begin()
-                    _write_classes(plan.folder.results, recipe)
-                    written = True
-                picture, made = outcome
-                if isinstance(made, Made):
-                    _keep(plan, journal, summary, picture, made)
-                else:
-                    summary.failed.append(f"{picture}: {made}")
-            now = time.monotonic()
-            if now - indexed > INDEX_EVERY:
-                write_index(plan, journal)
-                indexed = now
-            over = summary.made + len(summary.failed)
-            yield Step(progress(over, len(pictures), now - began), over, len(pictures))
+        for outcome in work or ():
+            if isinstance(outcome, Step):
+                yield outcome
+            elif outcome is not None:
+                desk.take(*outcome)
+            yield desk.step()
+    except NapariCliperError as error:
+        if not desk.summary.over:
+            raise
+        desk.summary.failed.append(str(error))
     finally:
-        work.close()
-        if written:
-            write_index(plan, journal)
-    summary.seconds = time.monotonic() - began
-    return summary
+        if work is not None:
+            work.close()
+        desk.close()
+    return desk.summary
+
+
+class _Desk:
+    """Where outcomes come in: masks are put into their places, and written down."""
+
+    def __init__(self, plan: Plan, recipe: Recipe) -> None:
+        self.summary = Summary()
+        self._plan, self._recipe = plan, recipe
+        self._journal = Journal(plan.folder.results)
+        self._named = as_named(plan.folder.pictures, plan.folder.results)
+        self._began: float | None = None  # the first picture; the models are loaded
+        self._alone = ExitStack()  # held from then on
+        self._indexed = time.monotonic()
+        self._seen = ""  # of the review's file, what its persons were read from
+        self._persons: set[str] = set()
+        self._index()  # what a run has made that was killed before it told
+
+    def take(self, picture: str, made: Made | NapariCliperError) -> None:
+        """Keep what was made of a picture, or why nothing was.
+
+        Raises
+        ------
+        NapariCliperError
+            It cannot be written.
+        """
+        if self._began is None:
+            self._begin()
+            self._began = time.monotonic() - (made.seconds if isinstance(made, Made) else 0)
+        if isinstance(made, Made):
+            self._keep(picture, made)
+        else:
+            self.summary.failed.append(f"{picture}: {made}")
+        self.summary.seconds = time.monotonic() - self._began
+        if time.monotonic() - self._indexed > INDEX_EVERY:
+            self._index()
+
+    def _begin(self) -> None:
+        """Be the only run here, and have a journal and a class list."""
+        results = self._plan.folder.results
+        self._alone.enter_context(locked(results, LOCK, wait=1))
+        self._journal = Journal(results)
+        self._journal.begin(self._named)
+        with atomic_write(results / CLASSES_FILE, overwrite=True) as file:
+            file.write(self._recipe.classes.to_json().encode())
+
+    def step(self) -> "Step":
+        """How far it is."""
+        from napari_cliper.cliper.steps import Step
+
+        over, total = self.summary.over, len(self._plan.to_make)
+        return Step(progress(over, total, self.summary.seconds), over, total)
+
+    def close(self) -> None:
+        """Tell the review what there is; a disk that is full has been told already."""
+        with self._alone, suppress(NapariCliperError):
+            self._index()
+
+    def _keep(self, picture: str, made: Made) -> None:
+        labels, ours = self._plan.labels(picture), digest(made.labels)
+        if self._is_taken(picture):
+            self.summary.left += 1
+            return
+        there = digest(labels.read_bytes()) if labels.exists() else ours
+        if there != ours and not self._journal.is_ours(picture, there):
+            self.summary.failed.append(
+                f"{picture}: “{labels}” is there and was not made by a run: move it away."
+            )
+            return
+        # Written down first: after a kill between both, the old mask is still known as ours.
+        self._journal.add(
+            Record(
+                picture=picture,
+                stamp=made.stamp,
+                recipe=self._plan.identity,
+                sha256=ours,
+                uncertainty=made.uncertainty,
+                seconds=made.seconds,
+            )
+        )
+        with atomic_write(labels, overwrite=True) as file:
+            file.write(made.labels)
+        self.summary.made += 1
+
+    def _is_taken(self, picture: str) -> bool:
+        """Whether a person has taken a picture up meanwhile."""
+        results = self._plan.folder.results
+        if (results / REVIEW_FILE).exists():
+            seen = stamp(results / REVIEW_FILE)
+            if seen != self._seen:
+                entries = saved_review(results).entries
+                self._persons = {e.picture for e in entries if e.state in WORKED_ON}
+                self._seen = seen
+        return picture in self._persons or self._plan.has_session(picture)
+
+    def _index(self) -> None:
+        """Tell the review queue what is proposed, and how unsure each is."""
+        self._indexed = time.monotonic()
+        if self._journal.pictures is None:
+            return
+        records, plan = self._journal.records, self._plan
+
+        def told(saved: Review) -> Review:
+            known = {entry.picture for entry in saved.entries}
+            new = [item.picture for item in plan.items if item.picture not in known]
+            review = saved.of([*known, *new])
+            made = {one for one in records if plan.labels(one).is_file()}
+            review = review.with_proposals(made & {entry.picture for entry in review.entries})
+            proposed = [e.picture for e in review.entries if e.state is State.PROPOSED]
+            unsure = {one: records[one].uncertainty for one in proposed if one in records}
+            unsure = {one: value for one, value in unsure.items() if not plan.has_session(one)}
+            changed = review.with_uncertainties(unsure)
+            return changed.model_copy(update={"pictures": self._named})
+
+        update_review(plan.folder.results, told)
 
 
 def progress(over: int, total: int, seconds: float) -> str:
@@ -190,57 +320,3 @@ def _duration(seconds: float) -> str:
         if seconds >= 1.5 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def _keep(plan: Plan, journal: Journal, summary: Summary, picture: str, made: Made) -> None:
-    """Put a mask into its place and write it down, unless somebody was there before."""
-    labels, ours = plan.labels(picture), digest(made.labels)
-    known = journal.records.get(picture)
-    if _is_anothers(labels, {ours, known.sha256 if known else ours}):
-        summary.failed.append(
-            f"{picture}: “{labels}” is there and was not made by this run: move it away."
-        )
-        return
-    if not plan.has_session(picture):  # else somebody took it up meanwhile
-        with atomic_write(labels, overwrite=True) as file:
-            file.write(made.labels)
-        journal.add(
-            Record(
-                picture=picture,
-                recipe=plan.identity,
-                sha256=ours,
-                uncertainty=made.uncertainty,
-                seconds=made.seconds,
-            )
-        )
-    summary.made += 1
-
-
-def _is_anothers(labels: Path, ours: Iterable[str]) -> bool:
-    """Whether there is a mask that is none of ours.
-
-    A run that was killed between mask and record has left the same mask that is made now.
-    """
-    return labels.exists() and digest(labels.read_bytes()) not in ours
-
-
-def _write_classes(results: Path, recipe: Recipe) -> None:
-    """The class list, which masks are read with where their own is not."""
-    with atomic_write(results / CLASSES_FILE, overwrite=True) as file:
-        file.write(recipe.classes.to_json().encode())
-
-
-def write_index(plan: Plan, journal: Journal) -> None:
-    """Tell the review queue what is proposed, and how unsure each is.
-
-    What a person has done meanwhile is read first, and stays.
-    """
-    saved = saved_review(plan.folder.results)
-    known = {entry.picture for entry in saved.entries}
-    review = saved.of([*known, *(item.picture for item in plan.items if item.picture not in known)])
-    done = {entry.picture for entry in review.entries}.intersection(journal.records)
-    review = review.with_proposals(done).with_uncertainties(
-        {picture: journal.records[picture].uncertainty for picture in done}
-    )
-    pictures = as_named(plan.folder.pictures, plan.folder.results)
-    save_review(plan.folder, review.model_copy(update={"pictures": pictures}))

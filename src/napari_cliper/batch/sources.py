@@ -10,6 +10,7 @@ from napari_cliper.annotation.review import natural_key
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.pictures import explained
 from napari_cliper.files.review import SUFFIXES, pictures_in
+from napari_cliper.files.session import is_session
 
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 STACKS = (".tif", ".tiff")
@@ -51,20 +52,23 @@ def find_sources(given: Sequence[str | Path], results: Path) -> Sources:
         films, or pictures from all over the disk.
     """
     files = sorted({path for one in given for path in _expanded(one, results)})
-    films = tuple(path for path in files if is_film(path))
-    pictures = [path for path in files if path not in films]
+    films = [path for path in files if is_film(path)]
+    pictures = sorted(set(files).difference(films))
     if films and pictures:
         raise NapariCliperError(
             f"“{films[0]}” has several frames and “{pictures[0]}” is one picture: give the ones "
-            "and the others in runs of their own."
+            "and the others in runs of their own, with output folders of their own."
         )
     if films:
-        return Sources(results / "frames", films=films)
-    top = Path(os.path.commonpath([path.parent for path in pictures]))
+        return Sources(results / "frames", films=tuple(films))
+    try:
+        top = Path(os.path.commonpath([path.parent for path in pictures]))
+    except ValueError:  # other drives
+        top = Path(pictures[0].anchor)
     if top == top.parent and len(pictures) > 1:
         raise NapariCliperError(
             f"“{pictures[0]}” and “{pictures[-1]}” lie in no common folder: give them in runs of "
-            "their own."
+            "their own, with output folders of their own."
         )
     names = sorted((path.relative_to(top).as_posix() for path in pictures), key=natural_key)
     _check_stems(names)
@@ -94,20 +98,22 @@ def is_film(path: Path) -> bool:
 
 
 def _expanded(given: str | Path, results: Path) -> list[Path]:
-    """The files that one argument stands for, as absolute paths."""
+    """The files that one argument stands for, each by its one true path."""
     path = Path(given).expanduser()
-    if path.is_dir():
-        found = _in_folder(path.resolve(), results.resolve())
-    elif path.exists():
-        found = [path.absolute()]
-    elif glob.has_magic(str(path)):
-        below = results.absolute()
-        matches = (Path(one).absolute() for one in glob.glob(str(path), recursive=True))  # noqa: PTH207  # absolute patterns too
-        found = [
-            one for one in matches if one.is_file() and below not in one.parents and _is_source(one)
-        ]
-    else:
-        raise NapariCliperError(f"There is no “{given}”: check its name and folder.")
+    try:
+        if path.is_dir():
+            found = _in_folder(path.resolve(), results.resolve())
+        elif path.exists():
+            return [path.resolve()]
+        elif glob.has_magic(str(path)):
+            found = _matching(path, results.resolve())
+        else:
+            raise NapariCliperError(f"There is no “{given}”: check its name and folder.")
+    except OSError as error:
+        raise NapariCliperError(
+            f"“{error.filename or given}” cannot be read ({error.strerror or error}): change its "
+            "permissions, check its disk, or move it away."
+        ) from error
     if not found:
         raise NapariCliperError(
             f"There are no pictures in “{given}”: give PNG, JPEG, TIFF, BMP, WebP or GIF files, or "
@@ -116,23 +122,26 @@ def _expanded(given: str | Path, results: Path) -> list[Path]:
     return found
 
 
-def _is_source(path: Path) -> bool:
-    return path.suffix.lower() in (*SUFFIXES, *VIDEOS)
-
-
 def _in_folder(folder: Path, results: Path) -> list[Path]:
-    try:
-        videos = [
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in VIDEOS and results not in path.parents and path.is_file()
-        ]
-        return [folder / name for name in pictures_in(folder, results)] + videos
-    except OSError as error:
-        raise NapariCliperError(
-            f"The folder “{error.filename}” cannot be read ({error.strerror or error}): change its "
-            "permissions, check its disk, or move it away."
-        ) from error
+    return [folder / name for name in pictures_in(folder, results, (*SUFFIXES, *VIDEOS))]
+
+
+def _matching(pattern: Path, results: Path) -> list[Path]:
+    """What a pattern matches, of what a folder would be looked through for."""
+    matches = (Path(one) for one in glob.glob(str(pattern), recursive=True))  # noqa: PTH207  # absolute patterns too
+    files = {path.resolve() for path in matches if path.is_file()}
+    known = {
+        path
+        for folder in {file.parent for file in files}
+        if not _is_set_aside(folder, results)
+        for path in _in_folder(folder, results)
+    }
+    return sorted(files & known)
+
+
+def _is_set_aside(folder: Path, results: Path) -> bool:
+    """Whether a folder holds results, or a session."""
+    return any(above == results or is_session(above) for above in (folder, *folder.parents))
 
 
 def _check_stems(names: Sequence[str]) -> None:
@@ -144,5 +153,5 @@ def _check_stems(names: Sequence[str]) -> None:
         if other != name:
             raise NapariCliperError(
                 f"“{other}” and “{name}” would be written to the same files: rename one of them, "
-                "or give them in runs of their own."
+                "or give them in runs with output folders of their own."
             )

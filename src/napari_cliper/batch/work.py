@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.annotation.unsure import weight_of
+from napari_cliper.batch.journal import stamp
 from napari_cliper.files.indexed_png import encode_labels
-from napari_cliper.files.pictures import read_picture
+from napari_cliper.files.pictures import explained, read_picture
 from napari_cliper.models.choices import Choices
 from napari_cliper.models.presets import AUTO
-from napari_cliper.models.schema import Preset
 
 if TYPE_CHECKING:
     from napari_cliper.cliper.steps import Steps
@@ -52,17 +51,33 @@ class Recipe:
     background: float | None = None
     refinement: float = 1.0
 
-    def identity(self, preset: Preset) -> str:
-        """A sum of all that labels depend on, but for where they are computed.
 
-        Parameters
-        ----------
-        preset : Preset
-            What is meant by the recipe's, as of `weights.choose`.
+@dataclass(frozen=True)
+class Content:
+    """What is in a picture's file.
+
+    Attributes
+    ----------
+    data : bytes
+    stamp : str
+        As of `journal.stamp`, when it was read.
+    """
+
+    data: bytes
+    stamp: str
+
+    @classmethod
+    def of(cls, picture: Path) -> "Content":
+        """Read it.
+
+        Raises
+        ------
+        NapariCliperError
+            It cannot be read.
         """
-        labelled = (self.present, self.presence, self.background, self.refinement)
-        parts = (preset.model_dump_json(), self.classes.model_dump_json(), repr(labelled))
-        return sha256("\0".join(parts).encode()).hexdigest()
+        seen = stamp(picture)
+        with explained(picture):
+            return cls(picture.read_bytes(), seen)
 
 
 @dataclass(frozen=True)
@@ -73,40 +88,77 @@ class Made:
     ----------
     labels : bytes
         The label map, as `indexed_png.encode_labels` writes it.
+    stamp : str
+        Of the picture's file, as of `Content`.
     uncertainty : float
         Its mean, 0 to 1.
-    shares : mapping of str to float
-        Of each class that was found, its part of the pixels.
     seconds : float
         What it took, the models being loaded.
+    notices : tuple of str
+        What a person should know of how it was made.
     """
 
     labels: bytes
+    stamp: str
     uncertainty: float
-    shares: Mapping[str, float]
     seconds: float
+    notices: tuple[str, ...] = ()
 
 
-_turn = threading.Lock()  # of a process: its models look at one picture at a time
+def identify(recipe: Recipe) -> str:
+    """A sum of all that labels depend on: words, models, settings, precision.
+
+    Raises
+    ------
+    NapariCliperError
+        There is no such preset or device, or weights are absent.
+    """
+    from napari_cliper.models import weights
+    from napari_cliper.models.loading import resolve_device
+    from napari_cliper.models.precision import resolve_precision
+
+    folder, where = weights.user_folder(recipe.weights), resolve_device(recipe.device)
+    preset, _ = weights.choose(recipe.preset, where.type, folder, recipe.choices)
+    precision = resolve_precision(recipe.choices.precision, where)
+    labelled = (recipe.present, recipe.presence, recipe.background, recipe.refinement)
+    parts = (preset.model_dump_json(), recipe.classes.model_dump_json(), repr(labelled))
+    return sha256("\0".join((*parts, str(precision))).encode()).hexdigest()
+
+
+turn = threading.RLock()  # of a process: its models look at one picture at a time
 _loaded: dict[str, "Segmenter"] = {}  # one only, it may be gigabytes
 
 
 def load(recipe: Recipe) -> "Steps[Segmenter]":
-    """The recipe's models; this process's last ones if they are those."""
+    """The recipe's models; this process's last ones if they are those.
+
+    Raises
+    ------
+    NapariCliperError
+        Weights or device are not there.
+    """
     from napari_cliper.segmenter import load_steps
 
-    key = repr(recipe)
-    if key not in _loaded:
+    with turn:
+        key = repr((recipe.preset, recipe.device, recipe.weights, recipe.choices))
+        model = _loaded.get(key)
+        if model is None:
+            _loaded.clear()
+            model = yield from load_steps(
+                recipe.preset, recipe.device, recipe.weights, recipe.download, recipe.choices
+            )
+            model.encodings.limit = 0  # no picture comes twice
+            _loaded[key] = model
+        return model
+
+
+def forget() -> None:
+    """Let go of this process's models."""
+    with turn:
         _loaded.clear()
-        model = yield from load_steps(
-            recipe.preset, recipe.device, recipe.weights, recipe.download, recipe.choices
-        )
-        model.encodings.limit = 0  # no picture comes twice
-        _loaded[key] = model
-    return _loaded[key]
 
 
-def make(recipe: Recipe, name: str, content: bytes) -> "Steps[Made]":
+def make(recipe: Recipe, name: str, content: Content) -> "Steps[Made]":
     """Segment one picture with this process's models.
 
     Parameters
@@ -114,8 +166,7 @@ def make(recipe: Recipe, name: str, content: bytes) -> "Steps[Made]":
     recipe : Recipe
     name : str
         The picture's, for messages.
-    content : bytes
-        Of its file.
+    content : Content
 
     Yields
     ------
@@ -126,20 +177,20 @@ def make(recipe: Recipe, name: str, content: bytes) -> "Steps[Made]":
     NapariCliperError
         If it is no picture, or cannot be segmented.
     """
-    with _turn:
-        return (yield from make_with((yield from load(recipe)), recipe, name, content))
+    with turn:
+        model = yield from load(recipe)
+        return (yield from make_with(model, recipe, name, content))
 
 
-def make_with(model: "Segmenter", recipe: Recipe, name: str, content: bytes) -> "Steps[Made]":
+def make_with(model: "Segmenter", recipe: Recipe, name: str, content: Content) -> "Steps[Made]":
     """`make` with models that are loaded."""
     began = time.perf_counter()
-    scored = yield from model.score_steps(read_picture(name, content), recipe.classes)
+    picture = read_picture(name, content.data)
+    scored = yield from model.score_steps(picture, recipe.classes)
     result = scored.label(recipe.presence, recipe.background, recipe.present, recipe.refinement)
-    labels = result.labels
-    shares = {entry.name: float((labels == entry.id).mean()) for entry in result.classes}
     return Made(
-        encode_labels(labels, result.classes),
+        encode_labels(result.labels, result.classes),
+        content.stamp,
         weight_of(result.uncertainty),
-        {name: share for name, share in shares.items() if share > 0},
         time.perf_counter() - began,
     )

@@ -10,6 +10,7 @@ from napari_cliper.cli.batch import batch
 from napari_cliper.cli.benchmark import benchmark
 from napari_cliper.cli.classify import classify
 from napari_cliper.cli.convert import convert
+from napari_cliper.cli.evaluate import evaluate
 from napari_cliper.cli.formats import formats
 from napari_cliper.cli.gui import gui
 from napari_cliper.cli.models import models_app
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Segment pictures by the words you type.",
 )
-for command in (segment, classify, batch, convert, formats, gui, benchmark):
+for command in (segment, classify, batch, convert, formats, gui, evaluate, benchmark):
     app.command()(command)
 app.add_typer(models_app, name="models")
 

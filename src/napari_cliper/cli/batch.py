@@ -16,7 +16,7 @@ from napari_cliper.models.schema import CLIPER
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from napari_cliper.batch.run import Workers
+    from napari_cliper.batch.run import Crew
 
 Given = Annotated[
     list[str],
@@ -46,7 +46,10 @@ Scheduler = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Make anew what runs have made; a person’s work stays."),
+    typer.Option(
+        "--overwrite",
+        help="Make anew what was made with other words, models or settings; a person’s work stays.",
+    ),
 ]
 
 
@@ -77,8 +80,7 @@ def batch(
     """Propose a mask for each picture: the review queue opens them, the most uncertain first."""
     from napari_cliper.batch.exporting import export_masks
     from napari_cliper.batch.order import Order
-    from napari_cliper.batch.plan import Todo
-    from napari_cliper.batch.run import Summary, run
+    from napari_cliper.batch.run import run
     from napari_cliper.batch.work import Recipe
     from napari_cliper.files.formats import format_of
 
@@ -92,23 +94,24 @@ def batch(
     model = options.Model(preset, device, weights, download, choices)
     recipe = Recipe(class_list, preset, device, weights, download, choices, present)
     order = Order(tuple(sources), output, recipe, every, overwrite)
-    with Reporter() as reporter:
-        planned = reporter.run(order.plan(dry_run))
+    with Reporter() as reporter, _crew(reporter, scheduler, workers) as crew:
+        planned = reporter.run(order.plan(dry_run, crew.identify))
         for sentence in planned.told():
             reporter.say(sentence)
         if dry_run:
             return
-        summary = Summary()
-        if planned.of(Todo.MAKE):
+        if planned.to_make and scheduler is None:
             model.announce(reporter)
-            with _at_work(reporter, scheduler, workers) as who:
-                summary = reporter.run(run(planned, recipe, who))
+        summary = reporter.run(run(planned, recipe, crew.work))
         for one in formats:
-            reporter.say(f"Written to {reporter.run(export_masks(planned, one))}")
-    for sentence in summary.told(planned):
-        typer.echo(sentence)
-    for sentence in summary.failed:
-        typer.echo(sentence, err=True)
+            try:
+                reporter.say(f"Written to {reporter.run(export_masks(planned, one))}")
+            except NapariCliperError as error:
+                summary.failed.append(f"{one.key}: {error}")
+        for sentence in summary.told(planned):
+            reporter.say(sentence)
+        for sentence in summary.failed:
+            reporter.warn(sentence)
     if summary.failed:
         raise typer.Exit(1)
 
@@ -121,13 +124,13 @@ def _classes(file: Path | None, words: str | None) -> ClassList:
     return options.class_list(file) if file is not None else ClassList.parse(words or "")
 
 
-def _at_work(
+def _crew(
     reporter: Reporter, scheduler: str | None, workers: int | None
-) -> "AbstractContextManager[Workers]":
+) -> "AbstractContextManager[Crew]":
     from napari_cliper.batch.cluster import cluster
-    from napari_cliper.batch.run import here
+    from napari_cliper.batch.run import HERE
 
     if scheduler is None and workers is None:
-        return nullcontext(here)
+        return nullcontext(HERE)
     reporter.show("Starting the workers" if scheduler is None else f"Asking {scheduler}")
     return cluster(scheduler, workers)

@@ -4,10 +4,13 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from napari_cliper.annotation.review import Entry, Review, State
 from napari_cliper.errors import NapariCliperError
@@ -119,7 +122,7 @@ def open_review(
                 f"“{results}” holds the pictures: "
                 "choose another folder for the results, or one in it."
             )
-        names = list(pictures_in(pictures.resolve(), results.resolve()))
+        names = _listed(pictures, results)
     except OSError as error:
         raise NapariCliperError(
             f"The folder “{error.filename}” cannot be read ({error.strerror or error}): "
@@ -136,6 +139,15 @@ def open_review(
     return folder, review.with_proposals(
         [e.picture for e in new if folder.proposal(e) or is_session(folder.session(e))]
     )
+
+
+def _listed(pictures: Path, results: Path) -> list[str]:
+    """The pictures of a review: those that a run was about, else all that are there."""
+    saved = saved_review(results)
+    if saved.pictures is None:
+        return list(pictures_in(pictures.resolve(), results.resolve()))
+    names = [entry.picture for entry in (*saved.entries, *saved.gone)]
+    return [name for name in names if (pictures / name).is_file()]
 
 
 def reviewed(folder: Path) -> tuple[Path, Path | None]:
@@ -170,15 +182,69 @@ def as_named(pictures: Path, results: Path) -> str:
 
 
 def save_review(folder: ReviewFolder, review: Review) -> None:
-    """Write `review.json`, over the one that is there.
+    """Write `review.json`, over the one that is there, keeping what a run has told it meanwhile.
 
     Raises
     ------
     NapariCliperError
         It cannot be written. What was there is as it was.
     """
-    with atomic_write(folder.results / REVIEW_FILE, overwrite=True) as file:
-        file.write(review.to_json().encode())
+
+    def beside(saved: Review) -> Review:
+        return review.beside(saved)
+
+    update_review(folder.results, beside)
+
+
+def update_review(results: Path, change: Callable[[Review], Review]) -> None:
+    """Change what is saved; others who do so, in whatever process, wait meanwhile.
+
+    Raises
+    ------
+    NapariCliperError
+        It cannot be written. What was there is as it was.
+    """
+    with locked(results, ".review.lock"):
+        try:
+            saved = saved_review(results)
+        except NapariCliperError:  # told to whoever opens it; what is known now is better
+            saved = Review(entries=())
+        with atomic_write(results / REVIEW_FILE, overwrite=True) as file:
+            file.write(change(saved).to_json().encode())
+
+
+@contextmanager
+def locked(folder: Path, name: str, wait: float = 10) -> Iterator[None]:
+    """Be the only one, in all processes, who holds a lock in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing.
+    name : str
+        Of the lock's file, which stays.
+    wait : float
+        Seconds to wait for others.
+
+    Raises
+    ------
+    NapariCliperError
+        Somebody else holds it, or the folder cannot be written.
+    """
+    path = folder / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(path, timeout=wait):
+            yield
+    except Timeout as error:
+        raise NapariCliperError(
+            f"Somebody else is at work on “{folder}”: let them end, or choose another folder."
+        ) from error
+    except OSError as error:
+        raise NapariCliperError(
+            f"“{path}” cannot be written ({error.strerror or error}): "
+            "choose another folder, or make room and check its permissions."
+        ) from error
 
 
 def saved_review(results: Path) -> Review:
@@ -200,10 +266,16 @@ def saved_review(results: Path) -> Review:
         raise NapariCliperError(f"In “{path}”: {error}") from error
 
 
-def pictures_in(top: Path, results: Path) -> Iterator[str]:
+def pictures_in(top: Path, results: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[str]:
     """The path of each picture from `top`, with ``/``. Both folders are given without links.
 
     Left out are hidden files, sessions, `results`, and what `napari-cliper segment` wrote.
+
+    Parameters
+    ----------
+    top, results : Path
+    suffixes : tuple of str
+        What names of pictures end in.
 
     Raises
     ------
@@ -221,14 +293,14 @@ def pictures_in(top: Path, results: Path) -> Iterator[str]:
         below = [name for name in folders if not name.startswith(".")]
         folders[:] = [n for n in below if here / n != results and not is_session(here / n)]
         prefix = "" if here == top else here.relative_to(top).as_posix() + "/"
-        yield from (text_of(prefix + name) for name in names if _is_picture(name))
+        yield from (text_of(prefix + name) for name in names if _is_picture(name, suffixes))
 
 
-def _is_picture(name: str) -> bool:
+def _is_picture(name: str, suffixes: tuple[str, ...]) -> bool:
     """Whether a file is a picture to review, by its name."""
     name = name.lower()
     ours = name.startswith(".") or name.endswith((LABELS, OVERLAY))
-    return not ours and name.endswith(SUFFIXES)
+    return not ours and name.endswith(suffixes)
 
 
 def text_of(path: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cliper.batch.exporting import export_masks
-from napari_cliper.batch.plan import Todo
 from napari_cliper.batch.run import one_by_one, run
-from napari_cliper.batch.work import Made, Recipe, make_with
+from napari_cliper.batch.work import Content, Made, Recipe, make_with
+from napari_cliper.encodings import Encodings
 from napari_cliper.widgets import warm_up
 from napari_cliper.widgets.segmentation import Model, in_turn, segmenter_of
 
@@ -70,9 +70,8 @@ def in_window(asked: Asked) -> Steps[Done]:
     told = plan.told()
     if asked.only_look:
         return Done(tuple(told))
-    if plan.of(Todo.MAKE):
-        summary = yield from run(plan, order.recipe, one_by_one(_prepare, _make))
-        told = [*summary.told(plan), *summary.failed]
+    summary = yield from run(plan, order.recipe, one_by_one(_prepare, _make))
+    told += [*summary.told(plan), *summary.failed]
     if asked.format is not None:
         told.append(f"Written to {(yield from export_masks(plan, asked.format))}.")
     return Done(tuple(told), plan.folder.results)
@@ -82,12 +81,15 @@ def _prepare(recipe: Recipe) -> Steps[Segmenter]:
     return in_turn(_model_of(recipe))
 
 
-def _make(recipe: Recipe, name: str, content: bytes) -> Steps[Made]:
+def _make(recipe: Recipe, name: str, content: Content) -> Steps[Made]:
     return in_turn(_make_now(recipe, name, content))
 
 
-def _make_now(recipe: Recipe, name: str, content: bytes) -> Steps[Made]:
-    return (yield from make_with((yield from _model_of(recipe)), recipe, name, content))
+def _make_now(recipe: Recipe, name: str, content: Content) -> Steps[Made]:
+    model = yield from _model_of(recipe)
+    # These pictures come once: the window's encodings, and the disk's, stay as they are.
+    alone = replace(model, encodings=Encodings(limit=0), disk=None)
+    return (yield from make_with(alone, recipe, name, content))
 
 
 def _model_of(recipe: Recipe) -> Steps[Segmenter]:

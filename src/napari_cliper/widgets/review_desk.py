@@ -139,6 +139,8 @@ class ReviewDesk(QObject):
         def show(opened: Opened) -> None:
             self.folder, self.review = opened.folder, opened.review
             self.entry = None  # it is of the folder before
+            if opened.review.pictures is not None:  # a run made it, to be looked at in this order
+                self.by_uncertainty = True
             self._going = False
             self.changed.emit()
             if masks is not None:

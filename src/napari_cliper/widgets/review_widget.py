@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -210,6 +210,8 @@ class ReviewWidget(QWidget):
         self._propose.setText("Cancel" if self.desk.proposals.running else "Propose for all new")
         if not self.desk.proposals.running:
             self._progress.rest()
+        with QSignalBlocker(self._unsure_first):
+            self._unsure_first.setChecked(self.desk.by_uncertainty)
         self._table.queue.show(self.desk.entries)
         for button in self._actions.values():
             button.setEnabled(entry is not None)

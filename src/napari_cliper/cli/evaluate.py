@@ -1,0 +1,393 @@
+"""`napari-cliper evaluate`: how good the masks of one or several methods are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from napari_cliper.cli import options
+from napari_cliper.cli.reporter import Reporter
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.models.choices import Choices
+from napari_cliper.models.presets import load_methods
+from napari_cliper.models.schema import CLIPER
+
+if TYPE_CHECKING:
+    from napari_cliper.cliper.steps import Steps
+    from napari_cliper.evaluation.benchmarks import Setup
+    from napari_cliper.evaluation.comparison import Plan, Variant
+    from napari_cliper.evaluation.datasets import Dataset
+    from napari_cliper.evaluation.report import Report
+    from napari_cliper.evaluation.runner import Outcome
+    from napari_cliper.segmenter import Segmenter
+
+WATCHED = 4  # pictures that all methods are shown on
+HALF = "half"
+JSON, MARKDOWN, METHODS = "results.json", "results.md", "methods.png"
+
+Name = Annotated[
+    str | None,
+    typer.Option(
+        help="voc21, voc20, context60, context59, coco-object, coco-stuff, ade150, cityscapes."
+    ),
+]
+Root = Annotated[Path | None, typer.Option(help="The folder that the benchmark was unpacked into.")]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="val (else) or train of a benchmark, or a text file with one picture's name a line."
+    ),
+]
+Pictures = Annotated[Path | None, typer.Option(help="A data set of your own: its pictures.")]
+MasksPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--masks",
+        help="Its truth: a folder of indexed PNG files, or of text files of polygons, or a COCO "
+        "file of instances (.json).",
+    ),
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(help="Its classes: a text as for segment, or a file with one, or classes.json."),
+]
+Ignore = Annotated[
+    str,
+    typer.Option(
+        help="Values of masks that do not count, separated by commas; with 0, what is none of "
+        "the classes does not."
+    ),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="So many of the pictures, spread evenly.")]
+Methods = Annotated[
+    str,
+    typer.Option("--method", help=f"One or several, by commas: {', '.join(load_methods())}."),
+]
+Vary = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD=VALUE;VALUE",
+        help="Run each method with each of these values, for example "
+        "“settings.head_fusion=mean;0”.",
+    ),
+]
+Heads = Annotated[
+    bool, typer.Option("--heads", help="Try each head of the compensation alone, too (Table 7).")
+]
+TuneOn = Annotated[
+    str | None,
+    typer.Option(
+        help="Choose the thresholds on another split first: train, a text file of names, or half "
+        "(the pictures are halved; the other half is reported on)."
+    ),
+]
+Beside = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="results.json of another benchmark, to stand beside this one in the paper's Table 1. "
+        "May be repeated."
+    ),
+]
+Output = Annotated[Path, typer.Option(help="Folder to write to.")]
+
+
+def evaluate(
+    benchmark: Name = None,
+    root: Root = None,
+    pictures: Pictures = None,
+    masks: MasksPath = None,
+    classes: Classes = None,
+    ignore: Ignore = "255",
+    split: Split = None,
+    limit: Limit = None,
+    preset: options.PresetName = "auto",
+    method: Methods = CLIPER,
+    encoder: options.Encoder = None,
+    compensation: options.Compensation = None,
+    changes: options.Set = None,
+    vary: Vary = None,
+    heads: Heads = False,
+    tune_on: TuneOn = None,
+    beside: Beside = None,
+    output: Output = Path("napari-cliper-evaluation"),
+    overwrite: options.Overwrite = False,
+    precision: options.Precision = "auto",
+    device: options.Device = "auto",
+    weights: options.Weights = None,
+    download: options.Download = False,
+) -> None:
+    """Compare masks with their truth: a benchmark of the paper's, or pictures of your own."""
+    from napari_cliper.evaluation.needs import check_installed
+
+    # All mistakes that can be known show before the long work.
+    for library in ("sklearn", *(["matplotlib"] if tune_on else [])):
+        check_installed(library)
+    source = Source(benchmark, root, pictures, masks, classes, ignore)
+    from napari_cliper.evaluation.comparison import variants
+
+    methods = [name.strip() for name in method.split(",") if name.strip()]
+    choices = Choices(CLIPER, encoder, compensation, precision, changes or ())
+    model = options.Model(preset, device, weights, download, choices)
+    titles = [variant.title for variant in variants(methods, choices, vary)]
+    files = Files(output, overwrite, titles, bool(tune_on))
+    files.check()
+    others = _reports(beside or ())
+    with Reporter() as reporter:
+        setup = _setup(benchmark, model, reporter)
+        plan = _plan(source, (split, tune_on), limit, heads, setup, reporter)
+        chosen = variants(methods, choices, vary, setup)
+        report = _run(plan, chosen, model, files, benchmark, reporter)
+        files.write(report, others)
+        reporter.say(report.title)
+        for title, table in _tables(report, others):
+            reporter.say(title)
+            reporter.say(table)
+        if heads and not any(run.heads for run in report.runs):
+            reporter.warn(
+                "No method here compensates, so that there are no heads to try: choose cliper, or "
+                "--compensation preset."
+            )
+    typer.echo(f"Written to {output}")
+    if failed := len(report.failures):
+        count = "1 picture" if failed == 1 else f"{failed} pictures"
+        typer.echo(f"{count} could not be evaluated, for the reasons above.", err=True)
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the pictures and their truth are from, as the options say."""
+
+    benchmark: str | None
+    root: Path | None
+    pictures: Path | None
+    masks: Path | None
+    classes: str | None
+    ignore: str
+
+    def __post_init__(self) -> None:
+        if (self.benchmark is None) == (self.pictures is None):
+            raise NapariCliperError(
+                "Say what to evaluate on: either --benchmark and --root, or --pictures and --masks."
+            )
+        if self.benchmark is not None and self.root is None:
+            raise NapariCliperError("Say where the benchmark was unpacked: --root FOLDER.")
+        if self.pictures is not None and self.masks is None:
+            raise NapariCliperError("Say where the truth of the pictures is: --masks PATH.")
+
+    def open(self, split: str | None, setup: "Setup | None") -> "Dataset":
+        """The pictures of a split; of their own, all, or those that a file lists."""
+        from napari_cliper.evaluation.datasets import open_benchmark, open_files, read_classes
+        from napari_cliper.evaluation.datasets.dataset import names_in
+
+        listed = names_in(Path(split)) if split and Path(split).is_file() else None
+        if self.benchmark is not None:
+            assert self.root is not None
+            usual = "val" if listed is not None or split is None else split
+            dataset = open_benchmark(self.benchmark, self.root, usual, setup)
+        else:
+            assert self.pictures is not None
+            assert self.masks is not None
+            if split is not None and listed is None:
+                raise NapariCliperError(
+                    f"There is no file “{split}”: name a text file that lists the pictures."
+                )
+            asked = None if self.classes is None else read_classes(self.classes)
+            dataset = open_files(self.pictures, self.masks, asked, self._ignored())
+        return dataset if listed is None else dataset.only(listed, str(split))
+
+    def _ignored(self) -> frozenset[int]:
+        try:
+            return frozenset(int(part) for part in self.ignore.split(",") if part.strip())
+        except ValueError as error:
+            raise NapariCliperError(
+                f"“{self.ignore}” are no values: give whole numbers, such as 0,255."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is written, and where.
+
+    Attributes
+    ----------
+    folder : Path
+    overwrite : bool
+    titles : sequence of str
+        Of the runs.
+    tuned : bool
+        Whether curves of the tuning are drawn.
+    """
+
+    folder: Path
+    overwrite: bool
+    titles: Sequence[str]
+    tuned: bool
+
+    def sheet(self, title: str, kind: str) -> Path:
+        """The picture of a run: "sheet" or "tuning"."""
+        from napari_cliper.files.names import different
+
+        names = dict(zip(self.titles, different(self.titles), strict=True))
+        return self.folder / f"{names[title]}-{kind}.png"
+
+    def check(self) -> None:
+        """Refuse places that are taken, or a folder that cannot be written.
+
+        Raises
+        ------
+        NapariCliperError
+        """
+        from napari_cliper.files.atomic import check_free, check_writable
+
+        kinds = ("sheet", *(["tuning"] if self.tuned else []))
+        sheets = [self.sheet(title, kind) for title in self.titles for kind in kinds]
+        check_writable(self.folder)
+        try:
+            for path in (*(self.folder / name for name in (JSON, MARKDOWN, METHODS)), *sheets):
+                check_free(path, self.overwrite)
+        except NapariCliperError as error:
+            raise NapariCliperError(f"{error} Here: --overwrite, or another --output.") from error
+
+    def draw(self, outcome: "Outcome", dataset: "Dataset") -> None:
+        """The pictures of one run."""
+        from napari_cliper.evaluation.sheets import save_extremes
+        from napari_cliper.evaluation.tuning import save_curve
+
+        title, tuned = outcome.run.title, outcome.run.tuned
+        if outcome.extremes:
+            save_extremes(self.sheet(title, "sheet"), outcome, dataset.legend, self.overwrite)
+        if tuned is not None:
+            save_curve(self.sheet(title, "tuning"), tuned, title, self.overwrite)
+
+    def draw_methods(self, outcomes: Sequence["Outcome"], dataset: "Dataset") -> None:
+        """All methods side by side, if there are several and they have pictures in common."""
+        from napari_cliper.evaluation.sheets import save_methods
+
+        if len(outcomes) > 1 and all(outcome.watched for outcome in outcomes):
+            save_methods(self.folder / METHODS, outcomes, dataset.legend, self.overwrite)
+
+    def write(self, report: "Report", beside: "Sequence[Report]") -> None:
+        """The figures, as JSON and as Markdown."""
+        from napari_cliper.evaluation.markdown import markdown
+        from napari_cliper.files.atomic import atomic_write
+
+        texts = {JSON: report.model_dump_json(indent=2) + "\n", MARKDOWN: markdown(report, beside)}
+        for name, text in texts.items():
+            with atomic_write(self.folder / name, self.overwrite) as file:
+                file.write(text.encode())
+
+
+def _setup(benchmark: str | None, model: options.Model, reporter: Reporter) -> "Setup | None":
+    """How the reference implementation runs this encoder on this benchmark, if that is known."""
+    if benchmark is None:
+        return None
+    reporter.show("Loading the libraries")
+    from napari_cliper.evaluation.benchmarks import get_benchmark, setup_of
+    from napari_cliper.models.loading import resolve_device
+    from napari_cliper.models.weights import choose, user_folder
+
+    get_benchmark(benchmark)
+    folder = user_folder(model.weights)
+    preset, _ = choose(model.preset, resolve_device(model.device).type, folder, model.choices)
+    return setup_of(benchmark, preset)
+
+
+def _plan(
+    source: Source,
+    splits: tuple[str | None, str | None],
+    limit: int | None,
+    heads: bool,
+    setup: "Setup | None",
+    reporter: Reporter,
+) -> "Plan":
+    """What is reported on and what is tuned on, of these splits; and a word about what is odd."""
+    from napari_cliper.evaluation.comparison import Plan, watched
+
+    reporter.show("Reading the data set")
+    split, tune_on = splits
+    dataset = source.open(split, setup)
+    tuning = None
+    if tune_on == HALF:
+        tuning, dataset = dataset.halves()
+    elif tune_on is not None:
+        tuning = source.open(tune_on, setup)
+    for remark in dataset.remarks:
+        reporter.warn(remark)
+    if source.benchmark is not None and setup is None:
+        reporter.warn(
+            "The reference implementation's settings for this encoder and benchmark are not "
+            "known: the preset's own are taken."
+        )
+    dataset = dataset.limited(limit)
+    return Plan(dataset, tuning and tuning.limited(limit), heads, watched(dataset, WATCHED))
+
+
+def _run(
+    plan: "Plan",
+    variants: "Sequence[Variant]",
+    model: options.Model,
+    files: Files,
+    benchmark: str | None,
+    reporter: Reporter,
+) -> "Report":
+    """All runs, whose pictures are drawn as they come."""
+    reporter.show("Loading the libraries")
+    import torch
+
+    from napari_cliper.benchmark import machine
+    from napari_cliper.evaluation.comparison import compare
+    from napari_cliper.evaluation.report import Report
+    from napari_cliper.segmenter import load_steps
+
+    model = replace(model, choices=variants[0].choices)
+    first = model.load(reporter)
+
+    def load(choices: Choices, before: "Segmenter | None") -> "Steps[Segmenter]":
+        return load_steps(
+            model.preset, model.device, model.weights, model.download, choices, before or first
+        )
+
+    def done(outcome: "Outcome") -> None:
+        files.draw(outcome, plan.dataset)
+
+    outcomes = reporter.run(compare(plan, variants, load, done))
+    files.draw_methods(outcomes, plan.dataset)
+    dataset, device = plan.dataset, torch.device(first.device)
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    return Report(
+        dataset=dataset.title,
+        split=dataset.split,
+        benchmark=benchmark,
+        pictures=len(dataset.samples),
+        classes=len(dataset.classes),
+        background=dataset.background,
+        machine=machine.name(device) + threads,
+        runs=tuple(outcome.run for outcome in outcomes),
+    )
+
+
+def _reports(paths: Sequence[Path]) -> "list[Report]":
+    """What other evaluations have found."""
+    from napari_cliper.evaluation.report import Report
+    from napari_cliper.files.foreign import read_json
+
+    return [read_json(path, Report, "an evaluation's results") for path in paths]
+
+
+def _tables(report: "Report", beside: "Sequence[Report]") -> list[tuple[str, Table]]:
+    """The report's tables, as the terminal shows them, each below its title."""
+    from napari_cliper.evaluation.markdown import summary
+
+    made = []
+    for table in summary(report, beside):
+        shown = Table()
+        for index, column in enumerate(table.columns):
+            shown.add_column(column, justify="right" if index else "left")
+        for row in table.rows:
+            shown.add_row(*row)
+        made.append((table.title, shown))
+    return made

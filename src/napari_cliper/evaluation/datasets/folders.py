@@ -1,0 +1,98 @@
+"""A folder of pictures and one of indexed masks of the same names."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from PIL import Image
+
+from napari_cliper.annotation.class_list import ClassList
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.evaluation.datasets.dataset import (
+    IGNORED,
+    Sample,
+    by_stem,
+    indices_of,
+    looked_up,
+    paired,
+    pictures_in,
+)
+from napari_cliper.files.indexed_png import LABELS
+from napari_cliper.files.pictures import read_picture
+
+SUFFIX = LABELS.removesuffix(".png")  # what the masks that we write end in
+
+
+def masks(
+    folder: Path, pictures: Path, classes: ClassList, ignored: frozenset[int]
+) -> tuple[Sample, ...]:
+    """Masks named like their pictures, or so with “_labels”; a value is a class's id, 0 none.
+
+    All are read once before the work begins, so that what is wrong shows then.
+
+    Parameters
+    ----------
+    folder, pictures : Path
+    classes : ClassList
+    ignored : set of int
+        Values whose pixels do not count.
+
+    Raises
+    ------
+    NapariCliperError
+        A picture has no mask, a mask no picture, or its size or a value does not fit.
+    """
+    found = pictures_in(pictures)
+    truth = by_stem(folder.glob("*.png"), SUFFIX)
+    if lost := sorted(found.keys() ^ truth.keys()):
+        one, other = ("picture", "mask") if lost[0] in found else ("mask", "picture")
+        where = folder if other == "mask" else pictures
+        raise NapariCliperError(
+            f"The {one} “{lost[0]}” has no {other} of its name in “{where}”: "
+            "put it there, or take the other away."
+        )
+    meaning = {0: 0} | {id_: place for place, id_ in enumerate(classes.ids, 1)}
+    meaning |= dict.fromkeys(ignored, IGNORED)
+    samples = paired(
+        list(found),
+        found.__getitem__,
+        truth.__getitem__,
+        lambda path: looked_up(indices_of(path), meaning, path),
+    )
+    for sample in samples:
+        _check(sample, truth[sample.name])
+    return samples
+
+
+def _check(sample: Sample, mask: Path) -> None:
+    """Refuse a mask that cannot be read or has another size than its picture.
+
+    A picture that cannot be read is let pass: the evaluation goes on without it, and tells.
+
+    Raises
+    ------
+    NapariCliperError
+    """
+    size = sample.truth().shape
+    unreadable = (OSError, SyntaxError, Image.DecompressionBombError)
+    with suppress(*unreadable), Image.open(sample.picture) as picture:
+        if picture.size == size[::-1]:
+            return
+    try:  # it may lie on its side
+        upright = read_picture(sample.picture).shape[:2]
+    except NapariCliperError:
+        return
+    check_size(size, upright, mask)
+
+
+def check_size(mask: tuple[int, ...], picture: tuple[int, ...], what: Path | str) -> None:
+    """Refuse a mask of another size than its picture.
+
+    Raises
+    ------
+    NapariCliperError
+    """
+    if tuple(mask) != tuple(picture):
+        raise NapariCliperError(
+            f"The mask of “{what}” has {mask[0]} × {mask[1]} pixels, its picture {picture[0]} × "
+            f"{picture[1]}: export it again in the picture's size."
+        )
