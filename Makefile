@@ -19,7 +19,7 @@ ON_SCREEN := QT_API=pyqt6 QT_QPA_PLATFORM=xcb \
 endif
 PYTEST := $(ON_SCREEN) $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all parity benchmark batch scribbles screenshots random interop lint qt-libraries clean
+.PHONY: help demo test test-all parity benchmark batch evaluate scribbles screenshots random interop lint qt-libraries clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ benchmark: qt-libraries $(VENV)/.installed-test ## print how long the command an
 batch: $(VENV)/.installed-test ## print what many pictures cost: make batch DATA=folder-with-pictures
 	$(BIN)/python tools/benchmark_batch.py --data $(DATA)
 
+evaluate: $(VENV)/.installed-test ## run the standing benchmark: make evaluate DATA=coco128-seg
+	$(BIN)/napari-cliper evaluate --pictures $(DATA)/images/train2017 \
+		--masks $(DATA)/labels/train2017 --classes benchmarks/evaluation/coco-classes.txt \
+		--preset small --precision float32 --compensation preset \
+		--method clip,maskclip,sclip,clearclip,cliper-star,cliper --output evaluation-output
+
 scribbles: $(VENV)/.installed-test ## print what scribbles bring: make scribbles DATA=coco128-seg
 	$(BIN)/python tools/simulate_scribbles.py --data $(DATA)
 
@@ -81,7 +87,7 @@ lint: qt-libraries $(VENV)/.installed-dev ## check style, types, layers and the 
 	$(BIN)/npe2 validate --imports napari-cliper
 
 clean: ## remove the virtual environment, the demo's pictures and all caches
-	rm -rf $(VENV) $(DEMO) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(DEMO) evaluation-output .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 qt-libraries:
 	@tools/install_qt_libraries.sh

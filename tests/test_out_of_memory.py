@@ -11,7 +11,7 @@ import skimage.data
 import torch
 
 import napari_cliper as nc
-from napari_cliper import out_of_memory
+from napari_cliper import out_of_memory, segmenter
 from napari_cliper.cliper import CLIPer, Step, drain, pieces
 from napari_cliper.cliper.steps import Steps
 from napari_cliper.errors import NapariCliperError
@@ -89,7 +89,7 @@ def test_where_the_smallest_pieces_do_not_fit_it_goes_elsewhere() -> None:
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
 def test_where_nothing_helps_it_says_what_to_do(kind: str) -> None:
     with pytest.raises(
-        NapariCliperError, match="about 2.3 GB beside the models.*choose a smaller preset"
+        NapariCliperError, match=r"about 2\.3 GB beside the models.*choose a smaller preset"
     ):
         drain(within_memory(lambda: fitting(0, []), torch.device(kind), lambda: 2_340_000_000))
 
@@ -125,15 +125,31 @@ def greedy(model: Segmenter, device: str) -> Segmenter:
     return replace(model, engine=Greedy(*parts), device=device, encodings=type(model.encodings)())
 
 
-def test_a_gpu_that_is_too_small_leaves_the_picture_to_the_cpu(small: Segmenter) -> None:
+def test_a_gpu_that_is_too_small_leaves_the_picture_to_the_cpu(
+    small: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = greedy(small, "cuda")
     with pytest.warns(UserWarning, match="going on on the CPU"):
         result = model.segment(PICTURE, "person; sky")
     assert np.array_equal(result.labels, small.segment(PICTURE, "person; sky").labels)
-    # The next picture is not tried on the GPU again.
+    # The next picture is not tried on the GPU again, unless there is room for it.
+    monkeypatch.setattr(out_of_memory, "free_bytes", lambda device: 0)
+    monkeypatch.setattr(segmenter, "free_bytes", lambda device: 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.encode(PICTURE[::-1])
+    monkeypatch.setattr(segmenter, "free_bytes", lambda device: 1e12)
+    with pytest.warns(UserWarning, match="going on on the CPU"):
+        model.encode(PICTURE[:, ::-1])
+
+
+def test_pieces_stay_as_they_are_where_smaller_ones_would_not_fit_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(out_of_memory, "free_bytes", lambda device: 0)
+    seen: list[int] = []
+    assert drain(within_memory(lambda: fitting(2**30, seen), CUDA, lambda: 10**9)) == "done"
+    assert seen == [2**30]
 
 
 def test_a_cpu_that_is_too_small_says_so(small: Segmenter) -> None:

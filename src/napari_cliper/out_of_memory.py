@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from napari_cliper.cliper.pieces import shrink
+from napari_cliper.cliper.pieces import largest, limit, shrink
 from napari_cliper.cliper.steps import Step, Steps, T
 from napari_cliper.errors import NapariCliperError
 
@@ -49,8 +49,11 @@ def within_memory(
     NapariCliperError
         If there is not enough memory anywhere.
     """
+    usual = largest(device)
     while needed() > free_bytes(device) and shrink(device):
         pass
+    if needed() > free_bytes(device):  # an estimate: it may fit all the same
+        limit(device, usual)
     while True:
         try:
             return (yield from work())

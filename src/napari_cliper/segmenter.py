@@ -31,7 +31,7 @@ from napari_cliper.models.kept_files import disk_limit
 from napari_cliper.models.precision import resolve_precision
 from napari_cliper.models.presets import AUTO, Changes
 from napari_cliper.models.schema import CLIPER, Preset
-from napari_cliper.out_of_memory import within_memory
+from napari_cliper.out_of_memory import free_bytes, within_memory
 from napari_cliper.result import Presence, Result, Scored
 
 __all__ = [
@@ -126,13 +126,14 @@ class Segmenter:
         kept = self.disk.encoding(picture) if self.disk and not inspect else None
         encoding = kept or (yield from self._encode(pixels, inspect))
         self.encodings.keep((self.kept_as, picture), encoding)
-        if self.disk and kept is None:
+        where = torch.device(self.device).type
+        if self.disk and kept is None and encoding.attention.device.type == where:
             yield Step("Keeping the encoded picture")
             self.disk.keep_encoding(picture, encoding)
         return encoding
 
     def _encode(self, pixels: NDArray[np.uint8], inspect: bool) -> Steps[Encoding]:
-        """Encode where there is room: on the CPU once a GPU's memory was too small."""
+        """Encode where there is room: on the CPU if a GPU's memory is too small."""
 
         def on_cpu() -> Steps[Encoding]:
             if not self._spare:
@@ -143,7 +144,7 @@ class Segmenter:
             return encoding_bytes(self.engine, (pixels.shape[0], pixels.shape[1]))
 
         device = torch.device(self.device)
-        if self._spare:
+        if self._spare and needed() > free_bytes(device):  # it has failed before
             return (yield from within_memory(on_cpu, CPU, needed))
         elsewhere = None if device.type == "cpu" else on_cpu
 

@@ -103,6 +103,42 @@ def test_pages_of_a_tiff_become_pictures(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(Image.open(found.top / name)), page)
 
 
+def test_pages_of_any_size_colour_and_compression(tmp_path: Path) -> None:
+    grey = np.arange(20 * 30, dtype=np.uint8).reshape(20, 30)
+    pages = [
+        Image.fromarray(grey),
+        Image.fromarray(np.stack([grey, grey[::-1], grey], axis=-1)[:, :25]),
+        Image.fromarray(grey).convert("P"),
+    ]
+    pages[0].save(
+        tmp_path / "scan.tif", save_all=True, append_images=pages[1:], compression="tiff_lzw"
+    )
+    found = find_sources([tmp_path], tmp_path / "out")
+    names = drain(extract(found.films, found.top))
+    shapes = [np.asarray(Image.open(found.top / name)).shape for name in names]
+    assert shapes == [(20, 30), (20, 25, 3), (20, 30, 3)]
+    assert np.array_equal(np.asarray(Image.open(found.top / names[1])), np.asarray(pages[1]))
+
+
+def test_frames_of_another_film_are_not_taken_for_this_ones(tmp_path: Path) -> None:
+    film, results = tmp_path / "film.tif", tmp_path / "out"
+    pages = np.zeros((3, 20, 30), np.uint8)
+    tifffile.imwrite(film, pages, photometric="minisblack")
+    drain(extract((film,), results))
+    with pytest.raises(NapariCliperError, match="frames of another film"):
+        drain(extract((film,), results, every=2))
+    tifffile.imwrite(film, pages[:2], photometric="minisblack")
+    with pytest.raises(NapariCliperError, match="frames of another film"):
+        drain(extract((film,), results))
+
+
+def test_smaller_copies_of_a_page_are_no_pages(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as file:
+        file.write(np.zeros((40, 60), np.uint8))
+        file.write(np.zeros((20, 30), np.uint8), subfiletype=1)
+    assert find_sources([tmp_path], tmp_path / "out").pictures == ("pyramid.tif",)
+
+
 def test_one_page_is_a_picture(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "grey.tif", np.zeros((20, 30), np.uint8))
     tifffile.imwrite(

@@ -45,6 +45,7 @@ def report(*runs: Run, benchmark: str | None = None) -> Report:
         background=True,
         machine="a machine",
         runs=runs,
+        as_published=benchmark is not None,
     )
 
 
@@ -79,6 +80,14 @@ def test_other_methods_models_and_data_have_no_published_figures(outcome: Outcom
     text = markdown(report(outcome.run))
     assert "reference*" not in text
     assert "RTX" not in text.replace("beside", "")
+
+
+def test_a_run_that_others_did_not_make_has_nothing_beside_it(outcome: Outcome) -> None:
+    large = report(of(outcome.run, architecture="ViT-L-14"), benchmark="voc21")
+    assert "reference*" in markdown(large)
+    changed = large.model_copy(update={"as_published": False})
+    assert "reference*" not in markdown(changed)
+    assert across([changed]).rows == (("cliper, small", across([large]).rows[0][1]),)
 
 
 def test_published_figures_are_of_our_benchmarks_and_settings() -> None:

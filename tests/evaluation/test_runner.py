@@ -158,6 +158,11 @@ def test_each_head_is_what_the_setting_for_it_gives(tmp_path: Path, small: Segme
     assert heads["2"] == 1
     assert heads["mean"] == drain(evaluate(small, dataset, "run")).run.asked.best.miou
     assert len(set(heads.values())) > 3
+    # At a run's own thresholds, if it has any.
+    strict = Thresholds(0, 0.95)
+    other = {head.fusion: head.miou for head in drain(sweep(small, dataset, "run", strict))}
+    best = drain(evaluate(small, dataset, "run", strict)).run.asked.best
+    assert other["mean"] == best.miou != heads["mean"]
 
 
 def test_heads_need_compensation(dataset: Dataset, small: Segmenter) -> None:

@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from napari_cliper.batch.journal import stamp
 from napari_cliper.batch.sources import STACKS
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.atomic import atomic_write
 from napari_cliper.files.names import plain
-from napari_cliper.files.pictures import explained
+from napari_cliper.files.pictures import explained, pages_of, read_picture
 from napari_cliper.images import to_rgb
 
 if TYPE_CHECKING:
     from napari_cliper.cliper.steps import Steps
+
+
+OF = ".film"  # in a folder of frames: what they are of
 
 
 def extract(films: Sequence[Path], top: Path, every: int = 1) -> "Steps[tuple[str, ...]]":
@@ -43,7 +47,8 @@ def extract(films: Sequence[Path], top: Path, every: int = 1) -> "Steps[tuple[st
     Raises
     ------
     NapariCliperError
-        A film cannot be read, two have the same name, or the frames cannot be written.
+        A film cannot be read, two have the same name, the frames cannot be written, or others are
+        there.
     """
     from napari_cliper.cliper.steps import Step
 
@@ -51,6 +56,7 @@ def extract(films: Sequence[Path], top: Path, every: int = 1) -> "Steps[tuple[st
     pictures = []
     for number, film in enumerate(films):
         name = plain(film.stem)
+        _check_same(top / name / OF, f"{stamp(film)} {every}")
         for index, frame in enumerate(frames(film)):
             if index % every:
                 continue
@@ -81,12 +87,8 @@ def frames(film: Path) -> Iterator[NDArray[Any]]:
 
 
 def _pages(film: Path) -> Iterator[NDArray[Any]]:
-    import tifffile
-
-    with tifffile.TiffFile(film) as tiff:
-        for page in tiff.series[0].pages:
-            if page is not None:  # a plane that was left out, as OME allows
-                yield page.asarray()
+    for page in pages_of(film):
+        yield read_picture(film, page=page)
 
 
 def _video(film: Path) -> Iterator[NDArray[Any]]:
@@ -109,6 +111,20 @@ def _png(frame: NDArray[Any]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(frame).save(file, "PNG", compress_level=1)
     return file.getvalue()
+
+
+def _check_same(note: Path, of: str) -> None:
+    """Refuse frames of another film, or others of the same; note which they are."""
+    with explained(note):
+        known = note.read_text("utf-8") if note.exists() else None
+    if known is None:
+        with atomic_write(note) as file:
+            file.write(of.encode())
+    elif known != of:
+        raise NapariCliperError(
+            f"“{note.parent}” holds frames of another film, or not every so many as now: choose "
+            "another folder for the results."
+        )
 
 
 def _check_names(films: Sequence[Path]) -> None:

@@ -49,7 +49,6 @@ class Crew:
 
 
 INDEX_EVERY = 20  # seconds between two savings of the index
-LOCK = ".batch.lock"
 
 
 @dataclass
@@ -228,7 +227,7 @@ class _Desk:
     def _begin(self) -> None:
         """Be the only run here, and have a journal and a class list."""
         results = self._plan.folder.results
-        self._alone.enter_context(locked(results, LOCK, wait=1))
+        self._alone.enter_context(locked(results, "batch", wait=1))
         self._journal = Journal(results)
         self._journal.begin(self._named)
         with atomic_write(results / CLASSES_FILE, overwrite=True) as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_cliper.annotation.review import natural_key
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.files.pictures import explained
+from napari_cliper.files.pictures import pages_of
 from napari_cliper.files.review import SUFFIXES, pictures_in
 from napari_cliper.files.session import is_session
 
@@ -76,23 +76,13 @@ def find_sources(given: Sequence[str | Path], results: Path) -> Sources:
 
 
 def is_film(path: Path) -> bool:
-    """Whether a file holds more than one picture.
-
-    Raises
-    ------
-    NapariCliperError
-        It cannot be read.
-    """
+    """Whether a file holds more than one picture, as far as can be seen."""
     if path.suffix.lower() in VIDEOS:
         return True
     if path.suffix.lower() not in STACKS:
         return False
-    import tifffile
-
     try:
-        with explained(path), tifffile.TiffFile(path) as tiff:
-            series = tiff.series[0]
-            return len(series.pages) > 1 and series.axes[:1] != "S"
+        return len(pages_of(path)) > 1
     except NapariCliperError:
         return False  # what is damaged is told when it is segmented, and keeps no other from it
 

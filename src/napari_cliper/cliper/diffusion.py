@@ -59,7 +59,7 @@ class DiffusionSelfAttention(AttentionSource):
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
         pixels = F.interpolate(pixels, (side, side), mode="nearest") * 2 - 1
         pixels = pixels.to(
-            # Convolutions take a tenth less time so, and less than half of it in bfloat16.
+            # In bfloat16 convolutions take less than half of the time so.
             self.vae.device,
             self.vae.dtype,
             memory_format=torch.channels_last,

@@ -23,8 +23,13 @@ def shrink(device: torch.device) -> bool:
     quarter = largest(device) // 4
     if quarter < _LEAST:
         return False
-    _LARGEST[device.type] = quarter
+    limit(device, quarter)
     return True
+
+
+def limit(device: torch.device, size: int) -> None:
+    """Let pieces on such devices take so many bytes from now on."""
+    _LARGEST[device.type] = size
 
 
 def pieces(count: int, size: int, device: torch.device) -> Iterator[slice]:

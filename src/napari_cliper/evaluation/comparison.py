@@ -79,7 +79,7 @@ def variants(
         No method is named, there is no such method, or nothing is varied.
     """
     field, _, values = (vary or "").partition("=")
-    listed = [value.strip() for value in values.split(";") if value.strip()]
+    listed = list(dict.fromkeys(value.strip() for value in values.split(";") if value.strip()))
     if vary is not None and not (field.strip() and listed):
         raise NapariCliperError(
             f"“{vary}” varies nothing: write FIELD=VALUE;VALUE, for example "
@@ -164,5 +164,6 @@ def _one(plan: Plan, model: Segmenter, title: str) -> Steps[Outcome]:
     if plan.heads and outcome.run.asked.refined is not None:
         failed = {failure.picture for failure in outcome.run.failures}
         read = {sample.name for sample in plan.dataset.samples} - failed
-        heads = yield from sweep(model, plan.dataset.only(read, plan.dataset.split), title)
+        kept = plan.dataset.only(read, plan.dataset.split)
+        heads = yield from sweep(model, kept, title, thresholds)
     return replace(outcome, run=outcome.run.model_copy(update={"tuned": tuned, "heads": heads}))

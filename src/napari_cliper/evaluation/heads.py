@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from napari_cliper.cliper.compensation import AttentionSource, Compensation, prepare
+from napari_cliper.cliper.labelling import Thresholds
 from napari_cliper.cliper.pipeline import Encoding
 from napari_cliper.cliper.settings import Settings
 from napari_cliper.cliper.steps import Step, Steps
@@ -19,7 +20,9 @@ Fusion: TypeAlias = int | Literal["mean", "product"]
 WHOLE: tuple[Fusion, ...] = ("mean", "product")
 
 
-def sweep(model: Segmenter, dataset: Dataset, title: str) -> Steps[tuple[Head, ...]]:
+def sweep(
+    model: Segmenter, dataset: Dataset, title: str, thresholds: Thresholds | None = None
+) -> Steps[tuple[Head, ...]]:
     """The refined masks' mIoU with each head alone, with the heads' mean and with their product.
 
     A picture is encoded once for all of them.
@@ -30,6 +33,8 @@ def sweep(model: Segmenter, dataset: Dataset, title: str) -> Steps[tuple[Head, .
         With compensation by several maps.
     dataset : Dataset
     title : str
+    thresholds : Thresholds or None
+        In place of the model's own.
 
     Yields
     ------
@@ -51,7 +56,9 @@ def sweep(model: Segmenter, dataset: Dataset, title: str) -> Steps[tuple[Head, .
             other = replace(encoding, compensation=compensation, inspection=None)
             scored = yield from model.score_steps(other, dataset.classes)
             tally = tallies.setdefault(str(fusion), Confusion.empty(count))
-            tally.add(Confusion.of(truth, scored.label().labels, count))
+            chosen = thresholds or scored.thresholds
+            labels = scored.label(chosen.presence, chosen.background).labels
+            tally.add(Confusion.of(truth, labels, count))
     return tuple(
         Head(fusion=fusion, miou=tally.figures(dataset.names, dataset.background).miou)
         for fusion, tally in tallies.items()

@@ -97,7 +97,7 @@ def across(reports: Sequence[Report]) -> Table:
         for run in by_data[name].runs:
             title = f"{run.title}, {run.preset}"
             ours.setdefault(title, {})[name] = " ".join(_both(*_pair(run.asked, "miou")))
-            known = published_for(run, by_data[name].benchmark)
+            known = published_for(run, by_data[name].comparable)
             if run.method == CLIPER:
                 pair = _both(_plain(known.coarse), _plain(known.refined))
                 others.setdefault(f"paper, {run.architecture}", {})[name] = _plain(known.paper)
@@ -147,7 +147,7 @@ def _masks(report: Report) -> Table:
     )
     rows = []
     for run in report.runs:
-        known = published_for(run, report.benchmark)
+        known = published_for(run, report.comparable)
         rows.append(
             (
                 run.title,
@@ -187,7 +187,7 @@ def _seconds(report: Report) -> Table:
     columns = ("method", *stages, "together", "paper, RTX 3090")
     rows = []
     for run in timed:
-        others = published_for(run, report.benchmark)
+        others = published_for(run, report.comparable)
         known = others.refined_milliseconds or others.coarse_milliseconds
         rows.append(
             (

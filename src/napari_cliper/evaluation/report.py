@@ -178,6 +178,9 @@ class Report(_Data):
     dataset, split : str
     benchmark : str or None
         One of the paper's, by name.
+    as_published : bool
+        Whether it was run as others ran it, so that their figures may stand beside: the encoder's
+        own preset, the benchmark's settings, all of the validation split, nothing tuned or varied.
     pictures : int
     classes : int
     background : bool
@@ -195,6 +198,12 @@ class Report(_Data):
     background: bool
     machine: str
     runs: tuple[Run, ...]
+    as_published: bool = False
+
+    @property
+    def comparable(self) -> str | None:
+        """The benchmark, where figures of others may stand beside."""
+        return self.benchmark if self.as_published else None
 
     @property
     def title(self) -> str:

@@ -20,16 +20,17 @@ _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-def read_picture(path: str | Path, content: bytes | None = None) -> NDArray[Any]:
+def read_picture(path: str | Path, content: bytes | None = None, page: int = 0) -> NDArray[Any]:
     """Read a PNG, JPEG, TIFF, BMP, WebP or GIF file.
 
     Parameters
     ----------
     path : str or Path
-        Of several frames or pages the first is read. Which of the formats it is decides the
-        content, not the name.
+        Which of the formats it is decides the content, not the name.
     content : bytes, optional
         What is in the file, if it is at hand; then the file itself is not needed.
+    page : int
+        Of a TIFF file with several pages, which one is read, as `pages_of` counts them.
 
     Returns
     -------
@@ -49,9 +50,9 @@ def read_picture(path: str | Path, content: bytes | None = None) -> NDArray[Any]
     with explained(path), path.open("rb") if content is None else io.BytesIO(content) as file:
         is_tiff = file.read(4) in _TIFF_BEGINNINGS
         file.seek(0)
-        deep = _read_deep_tiff(file) if is_tiff else None
+        deep = _read_deep_tiff(file, page) if is_tiff else None
         file.seek(0)
-        return _read_with_pillow(file) if deep is None else deep
+        return _read_with_pillow(file, page) if deep is None else deep
 
 
 @contextmanager
@@ -90,8 +91,10 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _read_with_pillow(file: BinaryIO) -> NDArray[Any]:
+def _read_with_pillow(file: BinaryIO, page: int) -> NDArray[Any]:
     with Image.open(file, formats=FORMATS) as image:
+        if page:
+            image.seek(page)
         upright = ImageOps.exif_transpose(image)
     if upright.mode in ("P", "PA", "LA", "La", "RGBa"):
         upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
@@ -100,12 +103,32 @@ def _read_with_pillow(file: BinaryIO) -> NDArray[Any]:
     return np.array(upright)  # a copy: Pillow's own memory is read-only
 
 
-def _read_deep_tiff(file: BinaryIO) -> NDArray[Any] | None:
-    """The first page, if Pillow would reduce it to 8 bits or refuse it; else None."""
+def pages_of(path: Path) -> list[int]:
+    """The pages of a TIFF file, as `read_picture` counts them: smaller copies of one are none.
+
+    Raises
+    ------
+    NapariCliperError
+        The file is missing, no TIFF, or damaged.
+    """
+    import tifffile
+
+    with explained(path), tifffile.TiffFile(path) as tiff:
+        return [number for number, page in enumerate(tiff.pages) if not _is_reduced(page)]
+
+
+def _is_reduced(page: Any) -> bool:
+    subfile = page.tags.get("NewSubfileType")
+    return bool(subfile is not None and subfile.value & 1)
+
+
+def _read_deep_tiff(file: BinaryIO, number: int) -> NDArray[Any] | None:
+    """A page, if Pillow would reduce it to 8 bits or refuse it; else None."""
     import tifffile  # here, because most pictures do without it
 
     with tifffile.TiffFile(file) as tiff:
-        page = tiff.pages.first
+        page = tiff.pages[number]
+        assert isinstance(page, tifffile.TiffPage)
         if page.dtype is None or page.dtype in (np.bool_, np.uint8):
             return None
         if page.compression not in tifffile.TIFF.DECOMPRESSORS:

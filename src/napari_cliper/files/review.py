@@ -18,6 +18,7 @@ from napari_cliper.files.atomic import atomic_write
 from napari_cliper.files.indexed_png import LABELS, OVERLAY
 from napari_cliper.files.pictures import explained
 from napari_cliper.files.session import is_session
+from napari_cliper.models.weights import cache_folder
 
 RESULTS_FOLDER = "cliper-review"
 REVIEW_FILE = "review.json"
@@ -204,7 +205,7 @@ def update_review(results: Path, change: Callable[[Review], Review]) -> None:
     NapariCliperError
         It cannot be written. What was there is as it was.
     """
-    with locked(results, ".review.lock"):
+    with locked(results, "review"):
         try:
             saved = saved_review(results)
         except NapariCliperError:  # told to whoever opens it; what is known now is better
@@ -214,37 +215,42 @@ def update_review(results: Path, change: Callable[[Review], Review]) -> None:
 
 
 @contextmanager
-def locked(folder: Path, name: str, wait: float = 10) -> Iterator[None]:
-    """Be the only one, in all processes, who holds a lock in a folder.
+def locked(folder: Path, what: str, wait: float = 10) -> Iterator[None]:
+    """Be the only one, of this person's processes on this machine, who does something to a folder.
 
     Parameters
     ----------
     folder : Path
-        Made if it is missing.
-    name : str
-        Of the lock's file, which stays.
+        Need not exist; nothing is written there.
+    what : str
+        What is done.
     wait : float
         Seconds to wait for others.
 
     Raises
     ------
     NapariCliperError
-        Somebody else holds it, or the folder cannot be written.
+        Somebody else is at it, or no lock can be made.
     """
-    path = folder / name
+    name = sha256(f"{what} {os.path.realpath(folder)}".encode(errors="surrogateescape")).hexdigest()
+    path = cache_folder() / "locks" / f"{name}.lock"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path, timeout=wait):
-            yield
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=wait)
+        lock.acquire()
     except Timeout as error:
         raise NapariCliperError(
             f"Somebody else is at work on “{folder}”: let them end, or choose another folder."
         ) from error
     except OSError as error:
         raise NapariCliperError(
-            f"“{path}” cannot be written ({error.strerror or error}): "
-            "choose another folder, or make room and check its permissions."
+            f"“{path.parent}” cannot be written ({error.strerror or error}): make room and check "
+            "its permissions, or set NAPARI_CLIPER_CACHE to another folder."
         ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def saved_review(results: Path) -> Review:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cliper.batch.exporting import export_masks
 from napari_cliper.batch.run import one_by_one, run
 from napari_cliper.batch.work import Content, Made, Recipe, make_with
 from napari_cliper.encodings import Encodings
+from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets import warm_up
 from napari_cliper.widgets.segmentation import Model, in_turn, segmenter_of
 
@@ -46,12 +46,9 @@ class Done:
     ----------
     told : tuple of str
         Sentences.
-    results : Path or None
-        The folder to review; None if nothing was done.
     """
 
     told: tuple[str, ...]
-    results: Path | None = None
 
 
 def in_window(asked: Asked) -> Steps[Done]:
@@ -73,8 +70,11 @@ def in_window(asked: Asked) -> Steps[Done]:
     summary = yield from run(plan, order.recipe, one_by_one(_prepare, _make))
     told += [*summary.told(plan), *summary.failed]
     if asked.format is not None:
-        told.append(f"Written to {(yield from export_masks(plan, asked.format))}.")
-    return Done(tuple(told), plan.folder.results)
+        try:
+            told.append(f"Written to {(yield from export_masks(plan, asked.format))}.")
+        except NapariCliperError as error:  # what was made is told all the same
+            told.append(str(error))
+    return Done(tuple(told))
 
 
 def _prepare(recipe: Recipe) -> Steps[Segmenter]:

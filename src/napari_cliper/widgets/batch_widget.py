@@ -23,7 +23,7 @@ from napari_cliper.batch.order import Order
 from napari_cliper.batch.work import Recipe
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.formats import format_of, formats
-from napari_cliper.files.review import RESULTS_FOLDER
+from napari_cliper.files.review import RESULTS_FOLDER, REVIEW_FILE
 from napari_cliper.models.choices import Choices
 from napari_cliper.widgets import warm_up, workspace
 from napari_cliper.widgets.batch_run import Asked, Done, in_window
@@ -52,7 +52,7 @@ class BatchWidget(QWidget):
         self._viewer = napari_viewer
         self._workspace = workspace.of(napari_viewer)
         self._job = Job(self)
-        self._reviewable: Path | None = None
+        self._asked_for: Path | None = None  # where the run puts its masks
         self._make_parts()
         self._lay_out()
         self._connect()
@@ -142,6 +142,7 @@ class BatchWidget(QWidget):
         if self._job.running:
             self._job.cancel()
             self._progress.say("Stopping; what is made stays")
+            self._status.setText("Stopped: what is made stays, and Start goes on.")
         else:
             self._begin(only_look=False)
 
@@ -155,6 +156,7 @@ class BatchWidget(QWidget):
             return
         self._status.setText("")
         self._progress.begin("Looking for pictures")
+        self._asked_for = asked.order.results
         self._job.start(in_window(asked))
         self._rest()
 
@@ -197,19 +199,23 @@ class BatchWidget(QWidget):
 
     def _show(self, done: Done) -> None:
         self._status.setText("\n".join(done.told))
-        self._reviewable = done.results
 
     def _open_review(self) -> None:
-        assert self._reviewable is not None
+        assert self._asked_for is not None
         review = self._viewer.window.add_plugin_dock_widget(PLUGIN, REVIEW_DOCK)[1]
-        review.desk.open_folder(self._reviewable)
+        review.desk.open_folder(self._asked_for)
+
+    @property
+    def _is_reviewable(self) -> bool:
+        """Whether there is something to review: after a run that was cancelled, too."""
+        return self._asked_for is not None and (self._asked_for / REVIEW_FILE).is_file()
 
     def _rest(self) -> None:
         """Show whether something is at work."""
         running = self._job.running
         self._start.setText("Cancel" if running else "Start")
         self._look.setEnabled(not running)
-        self._review.setEnabled(not running and self._reviewable is not None)
+        self._review.setEnabled(not running and self._is_reviewable)
         if not running:
             self._progress.rest()
 
