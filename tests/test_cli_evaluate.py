@@ -13,6 +13,12 @@ from PIL import Image
 
 import napari_cliper as nc
 from napari_cliper.cli import main
+from napari_cliper.cliper.steps import Steps
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.evaluation import comparison
+from napari_cliper.evaluation.datasets import Dataset
+from napari_cliper.evaluation.runner import Outcome
+from napari_cliper.segmenter import Segmenter
 
 Run = Callable[..., SimpleNamespace]
 FAST = ("--preset", "small", "--device", "cpu", "--set", "settings.shorter_side=112")
@@ -161,6 +167,34 @@ def test_a_picture_that_fails_ends_with_status_1(
     assert "two" in done.out
     assert "damaged or cut short" in done.out
     assert "damaged or cut short" in (tmp_path / "out/results.md").read_text()
+
+
+def test_where_every_picture_fails_the_status_is_1(
+    run: Run, data: list[object], tmp_path: Path
+) -> None:
+    for picture in (tmp_path / "pictures").iterdir():
+        picture.write_bytes(picture.read_bytes()[:2000])
+    done = run(*data)
+    assert done.status == 1
+    assert "None of the pictures could be evaluated" in done.err
+
+
+def test_what_is_found_before_an_error_is_kept(
+    run: Run, data: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = comparison.evaluate
+
+    def fail(model: Segmenter, dataset: Dataset, title: str, *more: object) -> Steps[Outcome]:
+        if title == "clip":
+            raise NapariCliperError("The disk is full: make room.")
+        return whole(model, dataset, title, *more)
+
+    monkeypatch.setattr(comparison, "evaluate", fail)
+    done = run(*data, "--method", "cliper,clip")
+    assert done.status == 1
+    assert "The disk is full" in done.err
+    report = json.loads((tmp_path / "out/results.json").read_text())
+    assert [found["title"] for found in report["runs"]] == ["cliper"]
 
 
 def test_nothing_is_replaced_unasked(run: Run, data: list[object], tmp_path: Path) -> None:

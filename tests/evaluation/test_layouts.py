@@ -13,16 +13,21 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from drawn_pictures import SIDE, ColourModel, draw, quadrants, save_mask
+from drawn_pictures import SIDE, ColourModel, Quadrants, draw, quadrants, save_mask
 from napari_cliper.cliper import drain
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.evaluation.benchmarks import load_benchmarks, vocabulary_of
 from napari_cliper.evaluation.datasets import IGNORED, open_benchmark
-from napari_cliper.evaluation.datasets.coco import STUFF
-from napari_cliper.evaluation.datasets.scenes import CITYSCAPES
 from napari_cliper.evaluation.runner import evaluate
 
 X, Y = 3, 15
+# As their owners number them: COCO's categories have gaps, its stuff maps hold them less one, and
+# Cityscapes has more labels than the 19 that are evaluated.
+COCO_IDS = [
+    *(*range(1, 12), *range(13, 26), 27, 28, *range(31, 45), *range(46, 66), 67, 70),
+    *(*range(72, 83), *range(84, 91)),
+]
+RAW = {"coco-stuff": (2, 15), "cityscapes": (11, 27)}
 
 
 def draw_both(place: Callable[[str], Path]) -> None:
@@ -77,7 +82,7 @@ def context_pngs(root: Path) -> None:
 
 def coco_object(root: Path) -> None:
     draw_both(lambda name: root / f"val2017/{name}.jpg")
-    ids = [number for number in STUFF if number <= 90]
+    ids = COCO_IDS
 
     def box(left: int, top: int, right: int, bottom: int) -> list[list[int]]:
         return [[left, top, right, top, right, bottom, left, bottom]]
@@ -105,7 +110,7 @@ def coco_object(root: Path) -> None:
 
 def coco_stuff(root: Path) -> None:
     draw_both(lambda name: root / f"val2017/{name}.jpg")
-    x, y = STUFF[X - 1] - 1, STUFF[Y - 1] - 1
+    x, y = RAW["coco-stuff"]
     save_both(lambda name: root / f"stuffthingmaps/val2017/{name}.png", x, y, 255, 255)
     save_mask(root / "stuffthingmaps/val2017/A_labelTrainIds.png", (0, 0, 0, 0))  # mmseg's
 
@@ -118,7 +123,7 @@ def ade(root: Path) -> None:
 
 def cityscapes(root: Path) -> None:
     draw_both(lambda name: root / f"leftImg8bit/val/ulm/{name}_leftImg8bit.png")
-    x, y = CITYSCAPES[X - 1], CITYSCAPES[Y - 1]
+    x, y = RAW["cityscapes"]
     save_both(lambda name: root / f"gtFine/val/ulm/{name}_gtFine_labelIds.png", x, y, 0, 4)
     save_mask(root / "gtFine/val/ulm/A_gtFine_instanceIds.png", (0, 0, 0, 0))
 
@@ -166,6 +171,50 @@ def test_a_miniature_has_the_figures_computed_by_hand(
     assert measured == pytest.approx(expected)
     named = vocabulary_of(name).names
     assert [key for key, value in figures.iou.items() if value] == [named[X - 1], named[Y - 1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "labels"),
+    [
+        ("coco-stuff", (10, 12, 24, 26), (11, 12, 24, 25)),
+        ("coco-stuff", (89, 91, 181, 255), (80, 81, 171, IGNORED)),
+        ("cityscapes", (7, 8, 11, 33), (1, 2, 3, 19)),
+        ("cityscapes", (0, 29, 34, 255), (IGNORED,) * 4),
+        ("ade150", (0, 1, 2, 150), (IGNORED, 1, 2, 150)),
+        ("voc21", (0, 1, 20, 255), (0, 1, 20, IGNORED)),
+        ("voc20", (0, 1, 20, 255), (IGNORED, 1, 20, IGNORED)),
+    ],
+)
+def test_the_owners_numbers_are_these_classes(
+    name: str, stored: Quadrants, labels: Quadrants, tmp_path: Path
+) -> None:
+    MAKERS[name](tmp_path)
+    [mask] = [
+        path
+        for path in tmp_path.rglob("A*.png")
+        if not path.name.endswith(("TrainIds.png", "instanceIds.png", "leftImg8bit.png"))
+    ]
+    save_mask(mask, stored)
+    truth = open_benchmark(name, tmp_path).samples[0].truth()
+    np.testing.assert_array_equal(truth, quadrants(labels, np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "called"),
+    [
+        ("coco-stuff", 12, "stopsign"),
+        ("coco-stuff", 80, "toothbrush"),
+        ("coco-object", 80, "toothbrush"),
+        ("cityscapes", 19, "bicycle"),
+        ("cityscapes", 3, "building"),
+        ("ade150", 1, "wall"),
+        ("voc21", 20, "tvmonitor"),
+        ("context60", 1, "aeroplane"),
+    ],
+)
+def test_classes_are_named_as_their_owners_order_them(name: str, label: int, called: str) -> None:
+    found = vocabulary_of(name).names[label - 1].casefold().replace(" ", "").replace("-", "")
+    assert called in found
 
 
 def test_every_benchmark_has_a_miniature() -> None:

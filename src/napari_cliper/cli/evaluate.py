@@ -143,8 +143,9 @@ def evaluate(
         chosen = variants(methods, choices, vary, setup)
         usual = setup is not None and choices == Choices(precision=precision)
         as_published = usual and not any((vary, tune_on, limit)) and split in (None, "val")
-        report = _run(plan, chosen, model, files, (benchmark, as_published), reporter)
-        files.write(report, others)
+        report, whole = _run(plan, chosen, model, files, (benchmark, as_published), reporter)
+        if report.runs:
+            files.write(report, others, again=True)
         reporter.say(report.title)
         for title, table in _tables(report, others):
             reporter.say(title)
@@ -154,7 +155,10 @@ def evaluate(
                 "No method here compensates, so that there are no heads to try: choose cliper, or "
                 "--compensation preset."
             )
-    typer.echo(f"Written to {output}")
+    if report.runs:
+        typer.echo(f"Written to {output}")
+    if not whole:
+        raise typer.Exit(1)
     if failed := len(report.failures):
         count = "1 picture" if failed == 1 else f"{failed} pictures"
         typer.echo(f"{count} could not be evaluated, for the reasons above.", err=True)
@@ -274,14 +278,14 @@ class Files:
         if len(outcomes) > 1 and all(outcome.watched for outcome in outcomes):
             save_methods(self.folder / METHODS, outcomes, dataset.legend, self.overwrite)
 
-    def write(self, report: "Report", beside: "Sequence[Report]") -> None:
-        """The figures, as JSON and as Markdown."""
+    def write(self, report: "Report", beside: "Sequence[Report]" = (), again: bool = False) -> None:
+        """The figures, as JSON and as Markdown; `again` over what this run has written."""
         from napari_cliper.evaluation.markdown import markdown
         from napari_cliper.files.atomic import atomic_write
 
         texts = {JSON: report.model_dump_json(indent=2) + "\n", MARKDOWN: markdown(report, beside)}
         for name, text in texts.items():
-            with atomic_write(self.folder / name, self.overwrite) as file:
+            with atomic_write(self.folder / name, self.overwrite or again) as file:
                 file.write(text.encode())
 
 
@@ -337,14 +341,14 @@ def _run(
     files: Files,
     benchmark: tuple[str | None, bool],
     reporter: Reporter,
-) -> "Report":
-    """All runs, whose pictures are drawn as they come."""
+) -> "tuple[Report, bool]":
+    """All runs, written and drawn as they come; and whether there are no more to come."""
     reporter.show("Loading the libraries")
     import torch
 
     from napari_cliper.benchmark import machine
     from napari_cliper.evaluation.comparison import compare
-    from napari_cliper.evaluation.report import Report
+    from napari_cliper.evaluation.report import Report, Run
     from napari_cliper.segmenter import load_steps
 
     model = replace(model, choices=variants[0].choices)
@@ -355,14 +359,9 @@ def _run(
             model.preset, model.device, model.weights, model.download, choices, before or first
         )
 
-    def done(outcome: "Outcome") -> None:
-        files.draw(outcome, plan.dataset)
-
-    outcomes = reporter.run(compare(plan, variants, load, done))
-    files.draw_methods(outcomes, plan.dataset)
     dataset, device = plan.dataset, torch.device(first.device)
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    return Report(
+    report = Report(
         dataset=dataset.title,
         split=dataset.split,
         benchmark=benchmark[0],
@@ -371,8 +370,22 @@ def _run(
         classes=len(dataset.classes),
         background=dataset.background,
         machine=machine.name(device) + threads,
-        runs=tuple(outcome.run for outcome in outcomes),
+        runs=(),
     )
+    runs: list[Run] = []
+
+    def done(outcome: "Outcome") -> None:
+        runs.append(outcome.run)
+        files.write(report.model_copy(update={"runs": tuple(runs)}), again=len(runs) > 1)
+        files.draw(outcome, plan.dataset)
+
+    try:
+        outcomes = reporter.run(compare(plan, variants, load, done))
+        files.draw_methods(outcomes, plan.dataset)
+    except NapariCliperError as error:  # what is known by now is written
+        reporter.warn(str(error))
+        return report.model_copy(update={"runs": tuple(runs)}), False
+    return report.model_copy(update={"runs": tuple(runs)}), True
 
 
 def _reports(paths: Sequence[Path]) -> "list[Report]":

@@ -58,12 +58,10 @@ class DiffusionSelfAttention(AttentionSource):
         side = self.latent_side * 2 ** (len(self.vae.config.block_out_channels) - 1)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
         pixels = F.interpolate(pixels, (side, side), mode="nearest") * 2 - 1
-        pixels = pixels.to(
-            # In bfloat16 convolutions take less than half of the time so.
-            self.vae.device,
-            self.vae.dtype,
-            memory_format=torch.channels_last,
-        )
+        pixels = pixels.to(self.vae.device, self.vae.dtype)
+        if self.vae.dtype != torch.float32:
+            # In bfloat16 convolutions take less than half of the time so; in float32 no less.
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
         encoded = self.vae.encode(pixels).latent_dist.mean
         return encoded.float() * self.vae.config.scaling_factor  # type: ignore[no-any-return]
 

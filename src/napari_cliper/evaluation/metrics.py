@@ -64,8 +64,8 @@ class Confusion:
         Returns
         -------
         Figures
-            A class that is neither in the truth nor found anywhere has no IoU and takes no part in
-            the mean.
+            The means are over the classes in the truth, as the reference implementation has it. A
+            class that is only found has the IoU 0, and one that is neither has none.
         """
         metrics = needed("sklearn.metrics")
         # The matrix's entries as samples with weights: one for each kind of pixel there is.
@@ -81,7 +81,7 @@ class Confusion:
         seen = there | (self.counts.sum(0)[labels] > 0)
         called = [BACKGROUND, *names][labels[0] :]
         return Figures(
-            miou=_mean(iou[seen]),
+            miou=_mean(iou[there]),
             pixel_accuracy=float(metrics.accuracy_score(truth, found, sample_weight=weights)),
             mean_accuracy=_mean(recall[there]),
             iou={
@@ -114,17 +114,18 @@ def image_level(
     Returns
     -------
     ImageLevel
-        Means are over the classes that are in at least one picture's truth.
+        Means are over the classes that are in at least one picture's truth; what is pooled is over
+        all classes.
     """
     metrics = needed("sklearn.metrics")
     known = truth.any(axis=0)
     if not known.any():
         return ImageLevel.nothing()
+    pooled = metrics.precision_recall_fscore_support(truth, found, average="micro", zero_division=0)
     truth, presence, found = truth[:, known], presence[:, known], found[:, known]
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
         truth, found, average=None, zero_division=0
     )
-    pooled = metrics.precision_recall_fscore_support(truth, found, average="micro", zero_division=0)
     each = [
         metrics.average_precision_score(one, sure)
         for one, sure in zip(truth.T, presence.T, strict=True)

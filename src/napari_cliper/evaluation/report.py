@@ -20,11 +20,11 @@ class Figures(_Data):
     Attributes
     ----------
     miou : float or None
-        The mean of `iou`.
+        The mean of `iou` over the classes in the truth.
     pixel_accuracy : float or None
         Of the pixels that count, how many have the right label.
     mean_accuracy : float or None
-        The mean over classes of how many of their pixels have the right label.
+        The mean over the classes in the truth of how many of their pixels have the right label.
     iou : dict of str to float or None
         Of each class, the background's first where it counts.
     """

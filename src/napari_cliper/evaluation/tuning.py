@@ -13,8 +13,9 @@ from napari_cliper.evaluation.runner import read_pair
 from napari_cliper.files.atomic import atomic_write
 from napari_cliper.segmenter import Segmenter
 
-PRESENCE = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9)
-BACKGROUND = tuple(round(0.05 * step, 2) for step in range(1, 20))
+PRESENCE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+# The smallest are what benchmarks without background use.
+BACKGROUND = (0.0001, 0.001, 0.01, *(round(0.05 * step, 2) for step in range(1, 20)))
 
 
 def check_apart(tuning: Dataset, reported: Dataset) -> None:
