@@ -51,7 +51,7 @@ class Record(_Line):
     stamp : str
         The picture's size and time of change, as of `stamp`.
     recipe : str
-        What it was made with, as of `Recipe.identity`.
+        What it was made with, as of `work.identify`.
     sha256 : str
         Of the label map's file.
     uncertainty : float

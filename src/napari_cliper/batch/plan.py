@@ -101,7 +101,7 @@ def plan(
         Their paths from there, with ``/``.
     results : Path
     identity : str
-        As of `Recipe.identity`.
+        As of `work.identify`.
     overwrite : bool
         Whether what was made with another recipe is made anew; a person's work never is.
 
