@@ -1,14 +1,19 @@
 """Drive the real window and photograph it for the documentation: `screenshot.py [docs/images]`.
 
 The docks are opened from the plugin, a photograph from the samples; words are segmented, corrected
-and looked into as a person would. Writes window.png, export.png, inspector.png and methods.png;
-the others are by screenshot_tutorial.py. On a machine without a screen, run it under xvfb-run.
+and looked into, and a folder is worked through, as a person would. Writes window.png, export.png,
+inspector.png, methods.png and batch.png; the others are by screenshot_tutorial.py. On a machine
+without a screen, run it under xvfb-run.
 """
 
 import sys
+import tempfile
+from contextlib import chdir
 from pathlib import Path
 
 import napari
+import skimage.data
+import skimage.io
 from event_loop import wait, wait_until
 from qtpy.QtWidgets import QComboBox, QLineEdit, QPushButton, QWidget
 from superqt import QCollapsible
@@ -62,6 +67,36 @@ def main(folder: Path) -> None:
     wait_until(lambda: inspector.idle)
     take(viewer, folder / "methods.png")
     viewer.close()
+    take_batch(folder / "batch.png")
+
+
+def take_batch(path: Path) -> None:
+    """Photograph a run over a folder of photographs that scikit-image brings along."""
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(*SIZE)
+    _, words = viewer.window.add_plugin_dock_widget("napari-cliper", "Segment with text")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cliper", "Segment a folder")
+    words.findChild(ClassBox, "cliper-classes").setPlainText(
+        "cat\nperson\ncup\ntable\nrocket\nsky\nmotorcycle\nfloor"
+    )
+    preset = words.findChild(QComboBox, "cliper-preset")
+    preset.setCurrentIndex(preset.findData("small"))
+    with tempfile.TemporaryDirectory() as name, chdir(name):
+        photographs = Path("photographs")
+        photographs.mkdir()
+        for photograph in ("astronaut", "cat", "coffee", "rocket", "motorcycle"):
+            read = getattr(skimage.data, photograph, None)
+            pixels = read() if read else skimage.data.stereo_motorcycle()[0]
+            skimage.io.imsave(photographs / f"{photograph}.png", pixels)
+        widget.findChild(QLineEdit, "cliper-batch-pictures").setText(str(photographs))
+        press(widget, "batch-start")
+        wait_until(lambda: not widget._job.running)
+        press(widget, "batch-review")
+        review = viewer.window.add_plugin_dock_widget("napari-cliper", "Review pictures")[1]
+        wait_until(lambda: review.desk.entry is not None and review.idle)
+        widget._docking.come_forward()
+        take(viewer, path)
+        viewer.close()
 
 
 def press(widget: QWidget, name: str) -> None:

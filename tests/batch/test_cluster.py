@@ -8,28 +8,33 @@ from typing import Any
 
 import pytest
 
+from batch_runs import contents, planned
 from napari_cliper.batch import cluster as clusters
 from napari_cliper.batch.cluster import cluster, own_device
-from napari_cliper.batch.plan import Plan, plan
 from napari_cliper.batch.run import run
-from napari_cliper.batch.sources import find_sources
 from napari_cliper.batch.work import Recipe
-from napari_cliper.cliper.steps import drain
+from napari_cliper.cliper.steps import Step, drain
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.choices import Choices
 
-IDENTITY = "a recipe"
 
+class Deadly:
+    """For workers: one picture kills whoever takes it in hand."""
 
-def planned(pictures: Path, results: Path) -> Plan:
-    found = find_sources([pictures], results)
-    return plan(found.top, found.pictures, results, IDENTITY)
+    name = "deadly"
 
+    def __init__(self, picture: str) -> None:
+        self._picture = picture
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")
-    }
+    def setup(self, worker: Any) -> None:
+        make_with = clusters.make_with
+
+        def die(model: Any, recipe: Any, name: str, content: Any) -> Any:
+            if name.endswith(self._picture):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return make_with(model, recipe, name, content)
+
+        clusters.make_with = die
 
 
 def test_a_killed_worker_loses_no_picture(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:
@@ -57,6 +62,51 @@ def test_a_killed_worker_loses_no_picture(pictures: Path, tmp_path: Path, recipe
     assert [sentence.partition(":")[0] for sentence in summary.failed] == ["broken.png"]
     assert contents(together) == contents(alone)
     assert not list(together.rglob("*.part"))
+
+
+def test_a_picture_that_kills_its_workers_keeps_no_other_from_it(
+    pictures: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    import dask
+    import distributed
+
+    class DeadlyPlugin(Deadly, distributed.WorkerPlugin):  # type: ignore[misc]
+        pass
+
+    # Of itself, dask blames a picture for the fourth worker only.
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}), cluster(workers=2) as crew:
+        distributed.default_client().register_plugin(DeadlyPlugin("noise.png"))
+        summary = drain(run(planned(pictures, tmp_path / "out"), recipe, crew.work))
+    assert (summary.made, summary.lost) == (4, 1)
+    (why,) = summary.failed
+    assert why.startswith("noise.png: workers died while they had it in hand")
+    assert len(contents(tmp_path / "out")) == 4
+
+
+def test_a_cluster_that_all_workers_left_is_waited_for_and_then_told(
+    pictures: Path, tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import distributed
+
+    monkeypatch.setattr(clusters, "LONGER", 1)
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
+        ) as own,
+        cluster(own.scheduler_address) as crew,
+    ):
+        told: list[str] = []
+
+        def leave(step: Step) -> None:
+            if step.notice:
+                told.append(step.name)
+            elif step.done == 1:
+                own.scale(0)
+
+        summary = drain(run(planned(pictures, tmp_path / "out"), recipe, crew.work), leave)
+    assert told == ["The cluster has no workers: waiting for some"]
+    assert "no workers any more" in summary.failed[-1]
+    assert 1 <= summary.made < 5
 
 
 def test_an_existing_cluster_is_asked(pictures: Path, tmp_path: Path, recipe: Recipe) -> None:

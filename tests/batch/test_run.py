@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 
 import napari_cliper as nc
+from batch_runs import IDENTITY, contents, planned
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.annotation.review import Review, State
 from napari_cliper.batch.exporting import export_masks
 from napari_cliper.batch.journal import JOURNAL_FILE, Journal, digest
-from napari_cliper.batch.plan import Plan, Todo, plan
+from napari_cliper.batch.plan import Todo, plan
 from napari_cliper.batch.run import Summary, one_by_one, progress, run
 from napari_cliper.batch.sources import find_sources
 from napari_cliper.batch.work import Recipe, load
@@ -31,22 +32,9 @@ from napari_cliper.files.pictures import read_picture
 from napari_cliper.files.review import REVIEW_FILE, open_review, reviewed, save_review
 from napari_cliper.models.choices import Choices
 
-IDENTITY = "a recipe"
-
-
-def planned(pictures: Path, results: Path, **more: Any) -> Plan:
-    found = find_sources([pictures], results)
-    return plan(found.top, found.pictures, results, more.pop("identity", IDENTITY), **more)
-
 
 def ran(pictures: Path, results: Path, recipe: Recipe, **more: Any) -> Summary:
     return drain(run(planned(pictures, results, **more), recipe))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")
-    }
 
 
 def test_each_picture_gets_what_segment_finds(

@@ -10,7 +10,10 @@ import tifffile
 from PIL import Image
 
 from napari_cliper.batch.frames import extract, frames
+from napari_cliper.batch.order import Order
+from napari_cliper.batch.run import run
 from napari_cliper.batch.sources import Sources, find_sources
+from napari_cliper.batch.work import Recipe
 from napari_cliper.cliper.steps import drain
 from napari_cliper.errors import NapariCliperError
 
@@ -97,7 +100,7 @@ def test_pages_of_a_tiff_become_pictures(tmp_path: Path) -> None:
     results = tmp_path / "out"
     found = find_sources([stack], results)
     assert found == Sources(results / "frames", films=(stack,))
-    names = drain(extract(found.films, found.top))
+    names = drain(extract(found.films, found.top)).pictures
     assert names == tuple(f"stack/stack_{index:06}.png" for index in range(3))
     for name, page in zip(names, pages, strict=True):
         assert np.array_equal(np.asarray(Image.open(found.top / name)), page)
@@ -114,7 +117,7 @@ def test_pages_of_any_size_colour_and_compression(tmp_path: Path) -> None:
         tmp_path / "scan.tif", save_all=True, append_images=pages[1:], compression="tiff_lzw"
     )
     found = find_sources([tmp_path], tmp_path / "out")
-    names = drain(extract(found.films, found.top))
+    names = drain(extract(found.films, found.top)).pictures
     shapes = [np.asarray(Image.open(found.top / name)).shape for name in names]
     assert shapes == [(20, 30), (20, 25, 3), (20, 30, 3)]
     assert np.array_equal(np.asarray(Image.open(found.top / names[1])), np.asarray(pages[1]))
@@ -158,13 +161,13 @@ def test_frames_of_a_video_become_pictures(tmp_path: Path) -> None:
     imageio.imwrite(film, video, plugin="pyav", codec="mpeg4", fps=10)
     assert sum(1 for _ in frames(film)) == 9
     found = find_sources([tmp_path], tmp_path / "out")
-    names = drain(extract(found.films, found.top, every=4))
+    names = drain(extract(found.films, found.top, every=4)).pictures
     assert names == tuple(f"film/film_{index:06}.png" for index in (0, 4, 8))
     means = [np.asarray(Image.open(found.top / name)).mean() for name in names]
     np.testing.assert_allclose(means, [0, 127, 255], atol=12)
     # What is there is not written again.
     times = [(found.top / name).stat().st_mtime_ns for name in names]
-    assert drain(extract(found.films, found.top, every=4)) == names
+    assert drain(extract(found.films, found.top, every=4)).pictures == names
     assert [(found.top / name).stat().st_mtime_ns for name in names] == times
 
 
@@ -173,6 +176,25 @@ def test_a_film_that_is_none_is_told(tmp_path: Path) -> None:
     found = find_sources([tmp_path / "film.mp4"], tmp_path / "out")
     with pytest.raises(NapariCliperError, match=r"film\.mp4"):
         drain(extract(found.films, found.top))
+
+
+def test_a_damaged_film_keeps_no_other_from_being_taken(tmp_path: Path, recipe: Recipe) -> None:
+    pages = np.arange(3 * 20 * 30, dtype=np.uint16).reshape(3, 20, 30)
+    tifffile.imwrite(tmp_path / "b.tif", pages, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "c.tif", pages, photometric="minisblack", compression="zlib")
+    with tifffile.TiffFile(tmp_path / "c.tif") as tiff:
+        offset = tiff.pages[1].dataoffsets[0]
+    content = bytearray((tmp_path / "c.tif").read_bytes())
+    content[offset : offset + 20] = bytes(20)
+    (tmp_path / "c.tif").write_bytes(content)
+    (tmp_path / "a.mp4").write_bytes(b"no film")
+    order = Order((str(tmp_path),), tmp_path / "out", recipe)
+    made = drain(order.plan())
+    assert made.to_make == ["b/b_000000.png", "b/b_000001.png", "b/b_000002.png", "c/c_000000.png"]
+    assert [Path(why.partition("”")[0]).name for why in made.failed] == ["a.mp4", "c.tif"]
+    summary = drain(run(made, recipe))
+    assert (summary.made, summary.lost, len(summary.failed)) == (4, 0, 2)
+    assert "2 failed" in " ".join(summary.told(made))
 
 
 def test_films_and_pictures_are_runs_of_their_own(pictures: Path, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
-from napari_cliper.cliper.preprocessing import patch_grid, to_pixels
+from napari_cliper.cliper.preprocessing import patch_grid, send, to_pixels
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,13 @@ def test_pixels_are_normalised_per_channel() -> None:
     pixels = to_pixels(image, (2, 3), 10, mean=(0.5, 0.5, 0.2), std=(0.5, 0.25, 1.0))
     assert pixels.shape == (1, 3, 20, 30)
     assert_allclose(pixels[0].mean(dim=(1, 2)), [1, -2, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_pixels_arrive_whole_and_of_the_models_type(kind: str) -> None:
+    if kind == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU")
+    pixels = torch.rand(1, 3, 28, 42)
+    sent = send(pixels, torch.device(kind), torch.bfloat16)
+    assert sent.device.type == kind
+    assert torch.equal(sent.cpu(), pixels.to(torch.bfloat16))

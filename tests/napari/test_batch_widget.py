@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QLineEdit,
 from skimage.data import cat
 
 from napari_cliper.annotation.review import State
+from napari_cliper.batch import cluster
 from napari_cliper.files.indexed_png import load_labels
 from napari_cliper.files.review import open_review
 from napari_cliper.widgets import BatchWidget, ReviewWidget
@@ -135,6 +136,35 @@ def test_a_run_that_is_cancelled_goes_on(batch: Batch, pictures: Path) -> None:
     assert states.count(State.PROPOSED) == there
     batch.run()
     assert f"{3 - there} segmented" in batch.said
+
+
+def test_workers_do_what_the_window_would(batch: Batch, pictures: Path, tmp_path: Path) -> None:
+    batch.dock.type("cat")
+    batch.pictures.setText(str(pictures))
+    workers = batch.part(QLineEdit, "batch-workers")
+    workers.setText("2")
+    batch.results.setText(str(tmp_path / "workers"))
+    batch.run()
+    assert "3 segmented" in batch.said
+    workers.clear()
+    batch.results.setText(str(tmp_path / "window"))
+    batch.run()
+    made = {file.name: file.read_bytes() for file in (tmp_path / "workers").glob("*.png")}
+    assert len(made) == 3
+    assert made == {file.name: file.read_bytes() for file in (tmp_path / "window").glob("*.png")}
+
+
+def test_a_scheduler_that_does_not_answer_is_told(
+    batch: Batch, pictures: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    batch.dock.type("cat")
+    batch.pictures.setText(str(pictures))
+    batch.part(QLineEdit, "batch-workers").setText("tcp://127.0.0.1:9")
+    batch.run()
+    assert batch.said.startswith("No scheduler answers at “tcp://127.0.0.1:9”")
+    assert len(told) == 1
+    assert not (pictures / "cliper-review").exists()
 
 
 def test_a_picture_that_fails_is_told(batch: Batch, pictures: Path) -> None:

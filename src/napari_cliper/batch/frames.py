@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_cliper.batch.journal import stamp
-from napari_cliper.batch.sources import STACKS
+from napari_cliper.batch.sources import STACKS, VIDEOS
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.atomic import atomic_write
 from napari_cliper.files.names import plain
-from napari_cliper.files.pictures import explained, pages_of, read_picture
+from napari_cliper.files.pictures import explained, read_pages
 from napari_cliper.images import to_rgb
 
 if TYPE_CHECKING:
@@ -24,7 +26,23 @@ if TYPE_CHECKING:
 OF = ".film"  # in a folder of frames: what they are of
 
 
-def extract(films: Sequence[Path], top: Path, every: int = 1) -> "Steps[tuple[str, ...]]":
+@dataclass(frozen=True)
+class Frames:
+    """What was taken from films.
+
+    Attributes
+    ----------
+    pictures : tuple of str
+        Their paths from the folder they are in, in the films' order.
+    failed : tuple of str
+        A sentence for each film that could not be read to its end.
+    """
+
+    pictures: tuple[str, ...]
+    failed: tuple[str, ...] = ()
+
+
+def extract(films: Sequence[Path], top: Path, every: int = 1) -> "Steps[Frames]":
     """Write each frame as a PNG file; what is there already stays.
 
     Parameters
@@ -41,23 +59,25 @@ def extract(films: Sequence[Path], top: Path, every: int = 1) -> "Steps[tuple[st
 
     Returns
     -------
-    tuple of str
-        The pictures' paths from `top`, in the films' order.
+    Frames
 
     Raises
     ------
     NapariCliperError
-        A film cannot be read, two have the same name, the frames cannot be written, or others are
-        there.
+        No film can be read, two have the same name, the frames cannot be written, others are
+        there, or PyAV is not installed.
     """
     from napari_cliper.cliper.steps import Step
 
     _check_names(films)
-    pictures = []
+    if any(film.suffix.lower() in VIDEOS for film in films):
+        _check_reader()
+    pictures: list[str] = []
+    failed: list[str] = []
     for number, film in enumerate(films):
         name = plain(film.stem)
         _check_same(top / name / OF, f"{stamp(film)} {every}")
-        for index, frame in enumerate(frames(film)):
+        for index, frame in enumerate(_until_damaged(frames(film), failed)):
             if index % every:
                 continue
             yield Step(f"Taking frames from {film.name}: {index}", number, len(films))
@@ -66,7 +86,17 @@ def extract(films: Sequence[Path], top: Path, every: int = 1) -> "Steps[tuple[st
                 with atomic_write(top / picture) as file:
                     file.write(_png(frame))
             pictures.append(picture)
-    return tuple(pictures)
+    if not pictures:
+        raise NapariCliperError(failed[0] if failed else "The films have no frames: give others.")
+    return Frames(tuple(pictures), tuple(failed))
+
+
+def _until_damaged(frames: Iterator[NDArray[Any]], failed: list[str]) -> Iterator[NDArray[Any]]:
+    """Frames as far as they can be read; why not further is added to `failed`."""
+    try:
+        yield from frames
+    except NapariCliperError as error:
+        failed.append(f"{error} Frames that could be read before were taken.")
 
 
 def frames(film: Path) -> Iterator[NDArray[Any]]:
@@ -81,26 +111,15 @@ def frames(film: Path) -> Iterator[NDArray[Any]]:
     NapariCliperError
         The file is damaged, or nothing here can read it.
     """
-    read = _pages if film.suffix.lower() in STACKS else _video
+    read = read_pages if film.suffix.lower() in STACKS else _video
     with explained(film):
         yield from read(film)
-
-
-def _pages(film: Path) -> Iterator[NDArray[Any]]:
-    for page in pages_of(film):
-        yield read_picture(film, page=page)
 
 
 def _video(film: Path) -> Iterator[NDArray[Any]]:
     import imageio.v3 as imageio
 
-    try:
-        file = imageio.imopen(film, "r", plugin="pyav")
-    except ImportError as error:
-        raise NapariCliperError(
-            "Videos need PyAV: install it with pip install “napari-cliper[batch]”."
-        ) from error
-    with file:
+    with imageio.imopen(film, "r", plugin="pyav") as file:
         yield from file.iter()
 
 
@@ -111,6 +130,13 @@ def _png(frame: NDArray[Any]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(frame).save(file, "PNG", compress_level=1)
     return file.getvalue()
+
+
+def _check_reader() -> None:
+    if find_spec("av") is None:
+        raise NapariCliperError(
+            "Videos need PyAV: install it with pip install “napari-cliper[batch]”."
+        )
 
 
 def _check_same(note: Path, of: str) -> None:

@@ -1,7 +1,7 @@
 """What a person asks for: pictures, words, a place for the masks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +70,8 @@ class Order:
         identity = identify(self.recipe)
         if found.films and dry_run:
             return Plan(ReviewFolder(found.top, self.results, None, {}), identity, (), found.films)
-        pictures = found.pictures
-        if found.films:
-            pictures = yield from extract(found.films, found.top, self.every)
-        return plan(found.top, pictures, self.results, identity, self.overwrite)
+        if not found.films:
+            return plan(found.top, found.pictures, self.results, identity, self.overwrite)
+        taken = yield from extract(found.films, found.top, self.every)
+        made = plan(found.top, taken.pictures, self.results, identity, self.overwrite)
+        return replace(made, failed=taken.failed)

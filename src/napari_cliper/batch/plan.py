@@ -50,12 +50,15 @@ class Plan:
         By `natural_key`.
     films : tuple of Path
         Those whose frames would be taken; only of a plan that is not carried out.
+    failed : tuple of str
+        A sentence for each film that could not be read to its end.
     """
 
     folder: ReviewFolder
     identity: str
     items: tuple[Item, ...] = ()
     films: tuple[Path, ...] = ()
+    failed: tuple[str, ...] = ()
 
     def file(self, picture: str) -> Path:
         """The picture itself."""

@@ -59,8 +59,10 @@ class Summary:
     ----------
     made : int
         Pictures that were segmented.
+    lost : int
+        Pictures that could not be.
     failed : list of str
-        A sentence for each picture that could not be.
+        A sentence for each of them, and for what else went wrong.
     left : int
         Pictures that a person took up meanwhile: what was made of them is dropped.
     seconds : float
@@ -68,6 +70,7 @@ class Summary:
     """
 
     made: int = 0
+    lost: int = 0
     failed: list[str] = field(default_factory=list)
     left: int = 0
     seconds: float = 0.0
@@ -75,7 +78,12 @@ class Summary:
     @property
     def over(self) -> int:
         """Pictures that are done with."""
-        return self.made + len(self.failed) + self.left
+        return self.made + self.lost + self.left
+
+    def lose(self, why: str) -> None:
+        """Count a picture that could not be segmented."""
+        self.lost += 1
+        self.failed.append(why)
 
     def told(self, plan: Plan) -> list[str]:
         """What was done, in sentences, and where to go on; without the failures themselves."""
@@ -194,7 +202,7 @@ class _Desk:
     """Where outcomes come in: masks are put into their places, and written down."""
 
     def __init__(self, plan: Plan, recipe: Recipe) -> None:
-        self.summary = Summary()
+        self.summary = Summary(failed=list(plan.failed))
         self._plan, self._recipe = plan, recipe
         self._journal = Journal(plan.folder.results)
         self._named = as_named(plan.folder.pictures, plan.folder.results)
@@ -219,7 +227,7 @@ class _Desk:
         if isinstance(made, Made):
             self._keep(picture, made)
         else:
-            self.summary.failed.append(f"{picture}: {made}")
+            self.summary.lose(f"{picture}: {made}")
         self.summary.seconds = time.monotonic() - self._began
         if time.monotonic() - self._indexed > INDEX_EVERY:
             self._index()
@@ -252,7 +260,7 @@ class _Desk:
             return
         there = digest(labels.read_bytes()) if labels.exists() else ours
         if there != ours and not self._journal.is_ours(picture, there):
-            self.summary.failed.append(
+            self.summary.lose(
                 f"{picture}: “{labels}” is there and was not made by a run: move it away."
             )
             return

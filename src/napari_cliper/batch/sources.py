@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_cliper.annotation.review import natural_key
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.files.pictures import pages_of
+from napari_cliper.files.pictures import has_pages
 from napari_cliper.files.review import SUFFIXES, pictures_in
 from napari_cliper.files.session import is_session
 
@@ -82,7 +82,7 @@ def is_film(path: Path) -> bool:
     if path.suffix.lower() not in STACKS:
         return False
     try:
-        return len(pages_of(path)) > 1
+        return has_pages(path)
     except NapariCliperError:
         return False  # what is damaged is told when it is segmented, and keeps no other from it
 

@@ -19,7 +19,7 @@ from napari_cliper.cliper import (
 )
 from napari_cliper.cliper.compensation import WholeMaps, prepare
 from napari_cliper.cliper.early_layer_fusion import fuse_early_layers
-from napari_cliper.cliper.preprocessing import patch_grid, to_pixels
+from napari_cliper.cliper.preprocessing import patch_grid, send, to_pixels
 from napari_cliper.cliper.text import encode_prompts
 from napari_cliper.segmenter import Segmenter
 
@@ -77,7 +77,7 @@ class OurWay:
         pixels = to_pixels(self.image, self.grid, encoder.patch_size, encoder.mean, encoder.std)
         features = fuse_early_layers(
             encoder,
-            pixels.to(encoder.device, encoder.dtype),
+            send(pixels, encoder.device, encoder.dtype),
             self.settings,
             keep_block=shared.block if isinstance(shared, SharedSelfAttention) else None,
         )

@@ -27,7 +27,7 @@ from napari_cliper.cliper.image_tower import (
     similarity,
 )
 from napari_cliper.cliper.last_block import keep_alike
-from napari_cliper.cliper.preprocessing import to_pixels
+from napari_cliper.cliper.preprocessing import send, to_pixels
 from napari_cliper.cliper.settings import Settings
 from napari_cliper.cliper.steps import Step, Steps
 from napari_cliper.errors import NapariCliperError
@@ -372,7 +372,7 @@ class TransformerSelfAttention(AttentionSource):
         pixels = to_pixels(image, self.grid, encoder.patch_size, encoder.mean, encoder.std)
         total = self.block + 1
         yield Step(COMPENSATION_STEP, 0, total)
-        tokens = embed_patches(encoder.visual, pixels.to(encoder.device, encoder.dtype))
+        tokens = embed_patches(encoder.visual, send(pixels, encoder.device, encoder.dtype))
         earlier = islice(run_blocks(encoder.visual, tokens), self.block)
         for done, (_, output) in enumerate(earlier, start=1):
             tokens = output

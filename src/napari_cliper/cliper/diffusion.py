@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_cliper.cliper.compensation import COMPENSATION_STEP, AttentionSource, HeadMaps, Maps
+from napari_cliper.cliper.preprocessing import send
 from napari_cliper.cliper.steps import Step, Steps
 from napari_cliper.errors import NapariCliperError
 
@@ -58,7 +59,7 @@ class DiffusionSelfAttention(AttentionSource):
         side = self.latent_side * 2 ** (len(self.vae.config.block_out_channels) - 1)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
         pixels = F.interpolate(pixels, (side, side), mode="nearest") * 2 - 1
-        pixels = pixels.to(self.vae.device, self.vae.dtype)
+        pixels = send(pixels, self.vae.device, self.vae.dtype)
         if self.vae.dtype != torch.float32:
             # In bfloat16 convolutions take less than half of the time so; in float32 no less.
             pixels = pixels.contiguous(memory_format=torch.channels_last)

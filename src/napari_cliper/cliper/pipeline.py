@@ -34,7 +34,7 @@ from napari_cliper.cliper.early_layer_fusion import (
 )
 from napari_cliper.cliper.image_tower import ImageEncoder
 from napari_cliper.cliper.labelling import Labeller, Thresholds
-from napari_cliper.cliper.preprocessing import patch_grid, to_pixels
+from napari_cliper.cliper.preprocessing import patch_grid, send, to_pixels
 from napari_cliper.cliper.scribbles import Scribbles, scribbles
 from napari_cliper.cliper.settings import Settings
 from napari_cliper.cliper.sliding import SlidingFeatures, Window, encode_crops
@@ -234,7 +234,7 @@ class CLIPer:
         size = image.shape[0], image.shape[1]
         grid = patch_grid(*size, settings.shorter_side, encoder.patch_size)
         pixels = to_pixels(image, grid, encoder.patch_size, encoder.mean, encoder.std)
-        pixels = pixels.to(encoder.device, encoder.dtype)
+        pixels = send(pixels, encoder.device, encoder.dtype)
         proxy = None
         if settings.attention == "proxy" and self.proxy_model is not None:
             own = patch_grid(*size, settings.shorter_side, self.proxy_model.patch_size)

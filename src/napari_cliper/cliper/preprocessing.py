@@ -43,3 +43,11 @@ def to_pixels(
     shape = (3, 1, 1)
     normalised = (pixels - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
     return normalised[None]
+
+
+def send(pixels: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Pixels on a model's device, of its type; to a CUDA GPU while the program goes on."""
+    pixels = pixels.to(dtype)
+    if device.type != "cuda":
+        return pixels.to(device)
+    return pixels.pin_memory().to(device, non_blocking=True)

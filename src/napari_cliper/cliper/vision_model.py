@@ -15,7 +15,7 @@ from torch import Tensor
 
 from napari_cliper.cliper.compensation import COMPENSATION_STEP, AttentionSource, Maps, WholeMaps
 from napari_cliper.cliper.image_tower import similarity
-from napari_cliper.cliper.preprocessing import to_pixels
+from napari_cliper.cliper.preprocessing import send, to_pixels
 from napari_cliper.cliper.steps import Step, Steps
 from napari_cliper.errors import NapariCliperError
 
@@ -143,7 +143,7 @@ class VisionModel:
 
     def _pixels(self, image: NDArray[np.uint8], grid: tuple[int, int]) -> Tensor:
         pixels = to_pixels(image, grid, self.patch_size, self.mean, self.std)
-        return pixels.to(self.device, self.dtype)
+        return send(pixels, self.device, self.dtype)
 
     def _embed(self, pixels: Tensor) -> Tensor:
         """Tokens before the first block, as `forward_features` makes them; nothing is dropped."""

@@ -3,7 +3,8 @@
 import io
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import filterfalse, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +21,7 @@ _TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-def read_picture(path: str | Path, content: bytes | None = None, page: int = 0) -> NDArray[Any]:
+def read_picture(path: str | Path, content: bytes | None = None) -> NDArray[Any]:
     """Read a PNG, JPEG, TIFF, BMP, WebP or GIF file.
 
     Parameters
@@ -29,16 +30,14 @@ def read_picture(path: str | Path, content: bytes | None = None, page: int = 0) 
         Which of the formats it is decides the content, not the name.
     content : bytes, optional
         What is in the file, if it is at hand; then the file itself is not needed.
-    page : int
-        Of a TIFF file with several pages, which one is read, as `pages_of` counts them.
 
     Returns
     -------
     (H, W), (H, W, 3) or (H, W, 4) array
-        Grey, RGB or RGBA as stored: booleans, integers or floats (colours deeper than 8 bits only
-        from TIFF files). Palettes and other colour spaces have become RGB or RGBA, and the picture
-        is turned upright as its orientation tag says. `napari_cliper.images.to_rgb` makes 8-bit
-        colours of it.
+        Grey, RGB or RGBA as stored, of a TIFF file's first page: booleans, integers or floats
+        (colours deeper than 8 bits only from TIFF files). Palettes and other colour spaces have
+        become RGB or RGBA, and the picture is turned upright as its orientation tag says.
+        `napari_cliper.images.to_rgb` makes 8-bit colours of it.
 
     Raises
     ------
@@ -50,9 +49,38 @@ def read_picture(path: str | Path, content: bytes | None = None, page: int = 0) 
     with explained(path), path.open("rb") if content is None else io.BytesIO(content) as file:
         is_tiff = file.read(4) in _TIFF_BEGINNINGS
         file.seek(0)
-        deep = _read_deep_tiff(file, page) if is_tiff else None
-        file.seek(0)
-        return _read_with_pillow(file, page) if deep is None else deep
+        if is_tiff:
+            return next(_pages(file, all_of_them=True))
+        with Image.open(file, formats=FORMATS) as image:
+            return _decoded(image)
+
+
+def read_pages(path: Path) -> Iterator[NDArray[Any]]:
+    """The pages of a TIFF file one by one, each as `read_picture` gives it.
+
+    Smaller copies of a page are none.
+
+    Raises
+    ------
+    NapariCliperError
+        The file is missing, no TIFF, or damaged; before it, the pages that are whole come.
+    """
+    with explained(path), path.open("rb") as file:
+        yield from _pages(file)
+
+
+def has_pages(path: Path) -> bool:
+    """Whether a TIFF file has several pages, as `read_pages` counts them.
+
+    Raises
+    ------
+    NapariCliperError
+        The file is missing, no TIFF, or damaged.
+    """
+    import tifffile
+
+    with explained(path), tifffile.TiffFile(path) as tiff:
+        return len(list(islice(filterfalse(_is_reduced, tiff.pages), 2))) == 2
 
 
 @contextmanager
@@ -91,11 +119,9 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _read_with_pillow(file: BinaryIO, page: int) -> NDArray[Any]:
-    with Image.open(file, formats=FORMATS) as image:
-        if page:
-            image.seek(page)
-        upright = ImageOps.exif_transpose(image)
+def _decoded(image: Image.Image) -> NDArray[Any]:
+    """What Pillow has opened, or its page that was sought."""
+    upright = ImageOps.exif_transpose(image)
     if upright.mode in ("P", "PA", "LA", "La", "RGBa"):
         upright = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
     elif upright.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
@@ -103,18 +129,23 @@ def _read_with_pillow(file: BinaryIO, page: int) -> NDArray[Any]:
     return np.array(upright)  # a copy: Pillow's own memory is read-only
 
 
-def pages_of(path: Path) -> list[int]:
-    """The pages of a TIFF file, as `read_picture` counts them: smaller copies of one are none.
+def _pages(file: BinaryIO, all_of_them: bool = False) -> Iterator[NDArray[Any]]:
+    """A TIFF file's pages, the smaller copies too if all of them are wanted."""
+    import tifffile  # here, because most pictures do without it
 
-    Raises
-    ------
-    NapariCliperError
-        The file is missing, no TIFF, or damaged.
-    """
-    import tifffile
-
-    with explained(path), tifffile.TiffFile(path) as tiff:
-        return [number for number, page in enumerate(tiff.pages) if not _is_reduced(page)]
+    with tifffile.TiffFile(file) as tiff, ExitStack() as opened:
+        image: Image.Image | None = None
+        for number, page in enumerate(tiff.pages):
+            if _is_reduced(page) and not all_of_them:
+                continue
+            deep = _deep_page(page)
+            if deep is None:
+                if image is None:
+                    file.seek(0)
+                    image = opened.enter_context(Image.open(file, formats=FORMATS))
+                image.seek(number)
+                deep = _decoded(image)
+            yield deep
 
 
 def _is_reduced(page: Any) -> bool:
@@ -122,24 +153,21 @@ def _is_reduced(page: Any) -> bool:
     return bool(subfile is not None and subfile.value & 1)
 
 
-def _read_deep_tiff(file: BinaryIO, number: int) -> NDArray[Any] | None:
+def _deep_page(page: Any) -> NDArray[Any] | None:
     """A page, if Pillow would reduce it to 8 bits or refuse it; else None."""
-    import tifffile  # here, because most pictures do without it
+    import tifffile
 
-    with tifffile.TiffFile(file) as tiff:
-        page = tiff.pages[number]
-        assert isinstance(page, tifffile.TiffPage)
-        if page.dtype is None or page.dtype in (np.bool_, np.uint8):
-            return None
-        if page.compression not in tifffile.TIFF.DECOMPRESSORS:
-            return None  # LZW and others without imagecodecs: libtiff, in Pillow, knows them
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and page.imagewidth * page.imagelength > 2 * limit:
-            raise Image.DecompressionBombError
-        pixels = page.asarray()
-        if page.axes == "SYX":  # one plane a colour
-            pixels = np.moveaxis(pixels, 0, -1)
-        tag = page.tags.get("Orientation")
+    if page.dtype is None or page.dtype in (np.bool_, np.uint8):
+        return None
+    if page.compression not in tifffile.TIFF.DECOMPRESSORS:
+        return None  # LZW and others without imagecodecs: libtiff, in Pillow, knows them
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and page.imagewidth * page.imagelength > 2 * limit:
+        raise Image.DecompressionBombError
+    pixels = page.asarray()
+    if page.axes == "SYX":  # one plane a colour
+        pixels = np.moveaxis(pixels, 0, -1)
+    tag = page.tags.get("Orientation")
     return np.ascontiguousarray(_upright(pixels, int(tag.value) if tag else 1))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from napari_cliper.batch.cluster import cluster
 from napari_cliper.batch.exporting import export_masks
-from napari_cliper.batch.run import one_by_one, run
-from napari_cliper.batch.work import Content, Made, Recipe, make_with
+from napari_cliper.batch.run import Crew, one_by_one, run
+from napari_cliper.batch.work import Content, Made, Recipe, identify, make_with
 from napari_cliper.encodings import Encodings
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets import warm_up
@@ -31,11 +33,17 @@ class Asked:
         In which the masks are written too.
     only_look : bool
         Whether nothing is to be done.
+    workers : int or None
+        How many processes of this machine do it; None for the window's own models.
+    scheduler : str or None
+        The address of the dask cluster that does it.
     """
 
     order: Order
     format: Format | None = None
     only_look: bool = False
+    workers: int | None = None
+    scheduler: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,15 +67,16 @@ def in_window(asked: Asked) -> Steps[Done]:
     Raises
     ------
     NapariCliperError
-        As of `Order.plan`, `run` and `export_masks`.
+        As of `cluster`, `Order.plan`, `run` and `export_masks`.
     """
     warm_up.wait()
     order = asked.order
-    plan = yield from order.plan(asked.only_look)
-    told = plan.told()
-    if asked.only_look:
-        return Done(tuple(told))
-    summary = yield from run(plan, order.recipe, one_by_one(_prepare, _make))
+    with (yield from _crew(asked)) as crew:
+        plan = yield from order.plan(asked.only_look, crew.identify)
+        told = plan.told()
+        if asked.only_look:
+            return Done(tuple(told))
+        summary = yield from run(plan, order.recipe, crew.work)
     told += [*summary.told(plan), *summary.failed]
     if asked.format is not None:
         try:
@@ -75,6 +84,16 @@ def in_window(asked: Asked) -> Steps[Done]:
         except NapariCliperError as error:  # what was made is told all the same
             told.append(str(error))
     return Done(tuple(told))
+
+
+def _crew(asked: Asked) -> Steps[AbstractContextManager[Crew]]:
+    """Whoever is to do it."""
+    if asked.workers is None and asked.scheduler is None:
+        return nullcontext(Crew(identify, one_by_one(_prepare, _make)))
+    from napari_cliper.cliper.steps import Step
+
+    yield Step("Starting the workers" if asked.scheduler is None else f"Asking {asked.scheduler}")
+    return cluster(asked.scheduler, asked.workers)
 
 
 def _prepare(recipe: Recipe) -> Steps[Segmenter]:

@@ -87,6 +87,13 @@ class BatchWidget(QWidget):
         self._format.addItem("none", "")
         for known in formats().values():
             self._format.addItem(known.title, known.key)
+        self._workers = part(
+            QLineEdit(),
+            "batch-workers",
+            "A number: so many processes of this machine share the work. An address such as "
+            "tcp://10.0.0.1:8786: the workers of that dask scheduler do it",
+        )
+        self._workers.setPlaceholderText("none: this window does it")
         self._overwrite = part(
             QCheckBox("Make anew what was made before"),
             "batch-overwrite",
@@ -110,6 +117,7 @@ class BatchWidget(QWidget):
         rows.addRow("Masks to", beside(self._results, self._browse_results))
         rows.addRow("One frame of", self._every)
         rows.addRow("Export as", narrow(self._format))
+        rows.addRow("Workers", self._workers)
         rows.addRow(self._overwrite)
         inside = QWidget()
         layout = QVBoxLayout(inside)
@@ -195,7 +203,11 @@ class BatchWidget(QWidget):
             self._overwrite.isChecked(),
         )
         key = self._format.currentData()
-        return Asked(order, format_of(key) if key else None, only_look)
+        format_ = format_of(key) if key else None
+        workers = self._workers.text().strip()
+        if workers.isdecimal():
+            return Asked(order, format_, only_look, workers=max(1, int(workers)))
+        return Asked(order, format_, only_look, scheduler=workers or None)
 
     def _show(self, done: Done) -> None:
         self._status.setText("\n".join(done.told))
