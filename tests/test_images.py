@@ -211,3 +211,18 @@ def test_nothing_heavy_is_imported():
         [sys.executable, "-c", code], capture_output=True, check=True, text=True
     )
     assert output.stdout.strip() == "set()"
+
+
+def test_gamma_is_that_of_the_layer() -> None:
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    expected = np.rint((np.arange(256) / 255) ** 0.5 * 255).reshape(16, 16)
+    for pixels, limits in ((grey, (0, 255)), (grey / np.float32(255), (0, 1))):
+        found = to_rgb(pixels, limits, gamma=0.5)[..., 0]
+        np.testing.assert_allclose(found, expected, atol=1)
+    # Between the limits, as on the canvas.
+    middle = to_rgb(grey, (0, 128), gamma=2)[..., 0].ravel()
+    assert middle[64] == 64
+    assert middle[200] == 255
+    for gamma in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(NapariCliperError, match="positive number"):
+            to_rgb(grey, gamma=gamma)

@@ -1,5 +1,8 @@
 """Any picture a napari layer may hold, as the 8-bit colours the encoder reads."""
 
+import math
+import sys
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -10,7 +13,9 @@ MAX_ASPECT = 8  # longer pictures would be mostly resampling
 
 
 def to_rgb(
-    array: ArrayLike, contrast_limits: tuple[float, float] | None = None
+    array: ArrayLike,
+    contrast_limits: tuple[float, float] | None = None,
+    gamma: float = 1.0,
 ) -> NDArray[np.uint8]:
     """The picture as napari shows it, in 8-bit colours.
 
@@ -27,6 +32,8 @@ def to_rgb(
         any size and byte order. RGBA is laid over black, as on napari's canvas.
     contrast_limits : tuple of float, optional
         The values that become 0 and 255, for example an image layer's.
+    gamma : float
+        The power that values between 0 and 1 are raised to, as a layer's: less than 1 brightens.
 
     Returns
     -------
@@ -38,13 +45,19 @@ def to_rgb(
     ------
     NapariCliperError
         Another shape or type, a side shorter than 16 pixels, sides further apart than 8:1, no
-        finite value at all, or contrast limits that are not two finite ascending numbers.
+        finite value at all, contrast limits that are not two finite ascending numbers, or a gamma
+        that is no positive one.
     """
+    if not 0 < gamma < math.inf:
+        raise NapariCliperError(f"A gamma of {gamma} makes no sense: give a positive number.")
     try:
         pixels = np.asarray(array)
     except (TypeError, ValueError) as error:  # rows of different length, for example
         raise NapariCliperError(f"This is not a picture ({error}): give a numpy array.") from error
     _check_type(pixels)
+    if pixels.dtype.kind == "f" and pixels.dtype.itemsize > 8:
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite
+            pixels = pixels.astype(np.float64)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     _check_shape(pixels)
@@ -53,8 +66,8 @@ def to_rgb(
     if contrast_limits is None:
         contrast_limits = _natural_limits(colors, from_zero=channels > 1)
     else:
-        _check_limits(contrast_limits)
-    rgb = _spread(colors, contrast_limits)
+        contrast_limits = _checked_limits(contrast_limits)
+    rgb = _spread(colors, contrast_limits, gamma)
     if channels == 1:
         rgb = np.repeat(rgb, 3, axis=2)
     elif channels == 4:
@@ -96,27 +109,34 @@ def _check_shape(pixels: NDArray[np.generic]) -> None:
         )
 
 
-def _check_limits(limits: tuple[float, float]) -> None:
-    low, high = limits
-    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+def _checked_limits(limits: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = map(float, limits)
+        usable = math.isfinite(low) and math.isfinite(high) and low < high
+    except (TypeError, ValueError, OverflowError):
+        usable = False
+    if not usable:
         raise NapariCliperError(
-            f"Contrast limits of {low} to {high} cannot be used: "
+            f"Contrast limits of {limits!r:.80} cannot be used: "
             "give two finite numbers, the smaller one first."
         )
+    return low, high
 
 
-def _spread(pixels: NDArray[np.generic], limits: tuple[float, float]) -> NDArray[np.uint8]:
+def _spread(
+    pixels: NDArray[np.generic], limits: tuple[float, float], gamma: float = 1.0
+) -> NDArray[np.uint8]:
     """Values between the limits spread over 0 to 255, what is outside cut off."""
     low, high = limits
     if pixels.dtype == np.bool_:
         pixels = pixels.view(np.uint8)
-    if pixels.dtype == np.uint8 and (low, high) == (0, 255):
+    if pixels.dtype == np.uint8 and (low, high, gamma) == (0, 255, 1):
         return pixels.view(np.uint8)
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
         # By a table: many times faster than arithmetic on each pixel.
-        table = _scale(np.arange(2 ** (8 * pixels.dtype.itemsize)), low, high)
+        table = _scale(np.arange(2 ** (8 * pixels.dtype.itemsize)), low, high, gamma)
         return np.asarray(table[pixels], np.uint8)
-    return _scale(pixels, low, high)
+    return _scale(pixels, low, high, gamma)
 
 
 def _natural_limits(pixels: NDArray[np.generic], from_zero: bool) -> tuple[float, float]:
@@ -143,12 +163,20 @@ def _natural_limits(pixels: NDArray[np.generic], from_zero: bool) -> tuple[float
     return low, high
 
 
-def _scale(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
-    # Halved first: the difference of two large floats may be infinite, of two halves never.
-    scaled: NDArray[np.float64] = np.multiply(values, 0.5, dtype=np.float64)
-    scaled -= low / 2
-    scaled /= high / 2 - low / 2
-    scaled *= 255
+def _scale(
+    values: NDArray[np.generic], low: float, high: float, gamma: float
+) -> NDArray[np.uint8]:
+    # Halved first: the difference of two large floats may be infinite, of two halves never; but
+    # of the two smallest ones it is 0.
+    span = high / 2 - low / 2 or sys.float_info.min
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities and NaN are dealt with below
+        scaled: NDArray[np.float64] = np.multiply(values, 0.5, dtype=np.float64)
+        scaled -= low / 2
+        scaled /= span
+        if gamma != 1:
+            np.clip(scaled, 0, 1, out=scaled)
+            np.power(scaled, gamma, out=scaled)
+        scaled *= 255
     np.nan_to_num(scaled, copy=False, nan=0, posinf=255, neginf=0)
     np.rint(scaled, out=scaled)
     np.clip(scaled, 0, 255, out=scaled)

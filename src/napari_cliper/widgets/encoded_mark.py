@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_cliper.widgets.workspace import Workspace
 
 PAUSE = 200  # milliseconds: pixels may change many times in a row
-_EVENTS = ("data", "set_data", "contrast_limits")
+_EVENTS = ("data", "set_data", "contrast_limits", "gamma")
 
 
 class State(Enum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.images import to_rgb
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.layers import Image
     from napari.viewer import Viewer
 
@@ -40,6 +42,10 @@ class Plane:
         Whether the picture's last axis, after the plane's, holds colours.
     point : tuple of float
         Where the plane lies along the axes before its own, in the world.
+    whole : dict
+        As `placement`, of all the picture's axes.
+    gamma : float
+        As the layer shows it; 1 for colour pictures.
     """
 
     name: str
@@ -50,6 +56,8 @@ class Plane:
     placement: dict[str, Any]
     rgb: bool = False
     point: tuple[float, ...] = ()
+    whole: dict[str, Any] = field(default_factory=dict)
+    gamma: float = 1.0
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -61,6 +69,28 @@ class Plane:
         """Where it lies along the axes before its own, in pixels."""
         return tuple(int(at) for at in self.index[:-2] if not isinstance(at, slice))
 
+    @property
+    def stack(self) -> tuple[int, ...]:
+        """How many planes the picture has along each axis before the plane's; () for one."""
+        return tuple(int(size) for size in self.data.shape[: len(self.index) - 2])
+
+    def at(self, place: Sequence[int]) -> Plane:
+        """Another plane of the same picture.
+
+        Parameters
+        ----------
+        place : sequence of int
+            As of `place`.
+        """
+        if tuple(place) == self.place:
+            return self
+        inner = CompositeAffine(
+            **{name: self.whole[name] for name in ("scale", "translate", "rotate", "shear")}
+        )
+        world = Affine(affine_matrix=self.whole["affine"])(inner((*place, 0, 0)))
+        point = tuple(float(at) for at in world[: len(place)])
+        return replace(self, index=(*map(int, place), *self.index[-2:]), point=point)
+
     def pixels(self) -> NDArray[np.uint8]:
         """Read the plane: (H, W, 3) uint8. May take long for lazy data.
 
@@ -69,7 +99,7 @@ class Plane:
         NapariCliperError
             If the array is no picture.
         """
-        return to_rgb(np.asarray(self.data[self.index]), self.contrast_limits)
+        return to_rgb(np.asarray(self.data[self.index]), self.contrast_limits, self.gamma)
 
     def digest(self) -> str:
         """Of the plane's pixels as they are stored, whatever contrast they are shown with."""
@@ -103,15 +133,16 @@ def shown_plane(viewer: Viewer, layer: Image) -> Plane:
         data=data,
         index=(*index, slice(None), slice(None)),
         contrast_limits=None if layer.rgb else tuple(layer.contrast_limits),
-        placement=placement_of(layer),
+        placement=placement_of(layer, [layer.ndim - 2, layer.ndim - 1]),
         rgb=layer.rgb,
         point=tuple(float(at) for at in viewer.dims.point[viewer.dims.ndim - layer.ndim : -2]),
+        whole=placement_of(layer, list(range(layer.ndim))),
+        gamma=1.0 if layer.rgb else float(layer.gamma),
     )
 
 
-def placement_of(layer: Image) -> dict[str, Any]:
-    """Where the plane of the last two axes lies."""
-    axes = [layer.ndim - 2, layer.ndim - 1]
+def placement_of(layer: Image, axes: list[int]) -> dict[str, Any]:
+    """Where the layer lies, as far as these of its axes are concerned."""
     inner = CompositeAffine(
         layer.scale, layer.translate, rotate=layer.rotate, shear=layer.shear, ndim=layer.ndim
     ).set_slice(axes)
@@ -121,8 +152,8 @@ def placement_of(layer: Image) -> dict[str, Any]:
         "rotate": inner.rotate,
         "shear": inner.shear,
         "affine": layer.affine.set_slice(axes).affine_matrix,
-        "units": layer.units[-2:],
-        "axis_labels": layer.axis_labels[-2:],
+        "units": tuple(layer.units[axis] for axis in axes),
+        "axis_labels": tuple(layer.axis_labels[axis] for axis in axes),
     }
 
 

@@ -115,7 +115,7 @@ def plane_of(layer: Image) -> Plane:
         layer.data,
         (slice(None), slice(None)),
         None if layer.rgb else tuple(layer.contrast_limits),
-        placement_of(layer),
+        placement_of(layer, [layer.ndim - 2, layer.ndim - 1]),
         layer.rgb,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +74,7 @@ def _without_picture(name: str, sha256: str, size: tuple[int, int]) -> Plane:
     """A plane for masks whose picture is not there."""
     blank = Image(np.zeros(size, np.uint8))
     index = (slice(None), slice(None))
-    return Plane(name, f"missing {sha256}", blank.data, index, (0, 255), placement_of(blank))
+    return Plane(name, f"missing {sha256}", blank.data, index, (0, 255), placement_of(blank, [0, 1]))
 
 
 def _at(planes: list[Plane], place: tuple[int, ...]) -> Iterator[Plane]:
@@ -84,7 +83,7 @@ def _at(planes: list[Plane], place: tuple[int, ...]) -> Iterator[Plane]:
         before = plane.data.shape[: len(plane.place)]
         inside = all(0 <= at < size for at, size in zip(place, before, strict=False))
         if len(place) == len(plane.place) and inside:
-            yield replace(plane, index=(*place, *plane.index[-2:]))
+            yield plane.at(place)
 
 
 def read_again(wanted: Picture) -> NDArray[Any] | None:
