@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import savemat
 
 from drawn_pictures import SIDE, ColourModel, Quadrants, draw, quadrants, save_mask
@@ -18,6 +19,7 @@ from napari_cliper.cliper import drain
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.evaluation.benchmarks import load_benchmarks, vocabulary_of
 from napari_cliper.evaluation.datasets import IGNORED, open_benchmark
+from napari_cliper.evaluation.datasets.dataset import check_sizes
 from napari_cliper.evaluation.runner import evaluate
 
 X, Y = 3, 15
@@ -27,6 +29,7 @@ COCO_IDS = [
     *(*range(1, 12), *range(13, 26), 27, 28, *range(31, 45), *range(46, 66), 67, 70),
     *(*range(72, 83), *range(84, 91)),
 ]
+OF_2014 = "COCO_val2014_{}"  # names of pictures
 RAW = {"coco-stuff": (2, 15), "cityscapes": (11, 27)}
 
 
@@ -80,8 +83,8 @@ def context_pngs(root: Path) -> None:
     save_both(lambda name: top / f"SegmentationClassContext/{name}.png", X, Y, 0, 255)
 
 
-def coco_object(root: Path) -> None:
-    draw_both(lambda name: root / f"val2017/{name}.jpg")
+def coco_object(root: Path, split: str = "val2017", called: str = "{}") -> None:
+    draw_both(lambda name: root / f"{split}/{called.format(name)}.jpg")
     ids = COCO_IDS
 
     def box(left: int, top: int, right: int, bottom: int) -> list[list[int]]:
@@ -94,8 +97,8 @@ def coco_object(root: Path) -> None:
     crowd = {"size": [whole, whole], "counts": [0, whole * whole]}
     document = {
         "images": [
-            {"id": 10, "file_name": "A.jpg", "height": whole, "width": whole},
-            {"id": 20, "file_name": "B.jpg", "height": whole, "width": whole},
+            {"id": 10, "file_name": called.format("A.jpg"), "height": whole, "width": whole},
+            {"id": 20, "file_name": called.format("B.jpg"), "height": whole, "width": whole},
         ],
         "annotations": [
             thing(10, X, box(0, 0, half, half)),
@@ -104,15 +107,23 @@ def coco_object(root: Path) -> None:
         ],
         "categories": [{"id": number, "name": f"number {number}"} for number in reversed(ids)],
     }
-    (root / "annotations").mkdir(parents=True)
-    (root / "annotations/instances_val2017.json").write_text(json.dumps(document))
+    (root / "annotations").mkdir(parents=True, exist_ok=True)
+    (root / f"annotations/instances_{split}.json").write_text(json.dumps(document))
 
 
-def coco_stuff(root: Path) -> None:
-    draw_both(lambda name: root / f"val2017/{name}.jpg")
+def coco_object_2014(root: Path) -> None:
+    coco_object(root, "val2014", OF_2014)
+
+
+def coco_stuff(root: Path, split: str = "val2017", called: str = "{}") -> None:
+    draw_both(lambda name: root / f"{split}/{called.format(name)}.jpg")
     x, y = RAW["coco-stuff"]
     save_both(lambda name: root / f"stuffthingmaps/val2017/{name}.png", x, y, 255, 255)
     save_mask(root / "stuffthingmaps/val2017/A_labelTrainIds.png", (0, 0, 0, 0))  # mmseg's
+
+
+def coco_stuff_2014(root: Path) -> None:
+    coco_stuff(root, "images/val2014", OF_2014)
 
 
 def ade(root: Path) -> None:
@@ -136,9 +147,12 @@ MAKERS = {
     "context60 as PNG": context_pngs,
     "coco-object": coco_object,
     "coco-stuff": coco_stuff,
+    "coco-object of 2014": coco_object_2014,
+    "coco-stuff of 2014": coco_stuff_2014,
     "ade150": ade,
     "cityscapes": cityscapes,
 }
+ONLY_WHEN_READ = ("context60", "context59")  # .mat files
 # mIoU, pixel accuracy, mean accuracy.
 # Nothing but x and y counts: of A two quadrants do. x 64 / (64 + 64); y 256 / (256 + 64).
 OBJECTS_ALONE = ((1 / 2 + 4 / 5) / 2, 320 / 384, (1 + 4 / 5) / 2)
@@ -151,6 +165,7 @@ EXPECTED = {
     "context60 as PNG": WITH_VOID,
     "context60": WITHOUT_VOID,
     "coco-object": WITHOUT_VOID,
+    "coco-object of 2014": WITHOUT_VOID,
 }
 
 
@@ -161,7 +176,10 @@ def test_a_miniature_has_the_figures_computed_by_hand(
     MAKERS[case](tmp_path)
     name = case.partition(" ")[0]
     dataset = open_benchmark(name, tmp_path)
-    assert [sample.name for sample in dataset.samples] == ["A", "B"]
+    called = OF_2014 if case == "coco-object of 2014" else "{}"
+    assert [sample.name for sample in dataset.samples] == [called.format(name) for name in "AB"]
+    assert dataset.split == ("val2014" if case.endswith("2014") else "val")
+    check_sizes(dataset.samples)
     run = drain(evaluate(model, dataset, name)).run
     figures = run.asked.refined
     assert figures is not None
@@ -171,6 +189,41 @@ def test_a_miniature_has_the_figures_computed_by_hand(
     assert measured == pytest.approx(expected)
     named = vocabulary_of(name).names
     assert [key for key, value in figures.iou.items() if value] == [named[X - 1], named[Y - 1]]
+
+
+@pytest.mark.parametrize("case", [case for case in MAKERS if case not in ONLY_WHEN_READ])
+def test_another_size_than_the_pictures_shows_before_anything_is_decoded(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MAKERS[case](tmp_path)
+    dataset = open_benchmark(case.partition(" ")[0], tmp_path)
+    for sample in dataset.samples:
+        Image.new("RGB", (SIDE, SIDE + 1)).save(sample.picture, "PNG")
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    first = dataset.samples[0].name
+    says = rf"The truth of “{first}” has 16 × 16 pixels, its picture 17 × 16 \(2 pictures do not"
+    with pytest.raises(NapariCliperError, match=says):
+        check_sizes(dataset.samples)
+
+
+def test_coco_of_2017_goes_before_2014_unless_it_is_asked_for(tmp_path: Path) -> None:
+    coco_object(tmp_path)
+    coco_object_2014(tmp_path)
+    for split, name in {"val": "A", "val2014": "COCO_val2014_A", "val2017": "A"}.items():
+        dataset = open_benchmark("coco-object", tmp_path, split)
+        assert (dataset.split, dataset.samples[0].name) == (split.removesuffix("2017"), name)
+    with pytest.raises(NapariCliperError, match=r"has no annotations/instances_train2017\.json"):
+        open_benchmark("coco-object", tmp_path, "train")
+
+
+def test_stuff_maps_may_be_named_like_the_pictures_of_2014(tmp_path: Path) -> None:
+    coco_stuff_2014(tmp_path)
+    maps = (tmp_path / "stuffthingmaps/val2017").rename(tmp_path / "stuffthingmaps/val2014")
+    for name in "AB":
+        (maps / f"{name}.png").rename(maps / f"{OF_2014.format(name)}.png")
+    dataset = open_benchmark("coco-stuff", tmp_path)
+    assert [sample.name for sample in dataset.samples] == [OF_2014.format(name) for name in "AB"]
+    assert dataset.samples[0].picture.name == "COCO_val2014_A.jpg"
 
 
 @pytest.mark.parametrize(

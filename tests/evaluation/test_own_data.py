@@ -1,7 +1,9 @@
 """Pictures and masks of one's own, in three kinds of files, and what may be wrong with them."""
 
 import json
-from collections.abc import Callable
+import tracemalloc
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ from drawn_pictures import draw, quadrants, save_mask
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.evaluation.datasets import IGNORED, open_files, read_classes
+from napari_cliper.evaluation.datasets.polygons import laid
+from napari_cliper.files.foreign import Part
 
 Own = Callable[..., tuple[Path, Path]]
 PETS = ClassList.parse("cat; dog")
@@ -80,10 +84,50 @@ def test_yolos_own_names_are_taken(tmp_path: Path) -> None:
     assert dataset.names == ("cat", "dog")
 
 
+def test_indices_and_names_of_yolo_are_taken_as_they_are(tmp_path: Path) -> None:
+    draw(tmp_path / "images/a.png", SAME)
+    boxes(tmp_path / "labels/a.txt", f"7 {ALL}", f"2 {TOP_LEFT}")
+    names = tmp_path / "data.yaml"
+    names.write_text('names: {7: "tv, monitor; #1", 2: no, 4: "a = b"}')
+    dataset = open_files(tmp_path / "images", tmp_path / "labels", None)
+    # What our text form cannot hold has become letters that look like it; nothing is split.
+    assert dataset.names == ("no", "a ＝ b", "tv， monitor； ＃1")  # noqa: RUF001
+    assert truth_of(dataset) == [1, 3, 3, 3]
+    assert dataset.classes.ids == (1, 2, 3)
+    names.write_text('names: ["a;b", cat, dog, "e#f", x, y, z, car]')
+    dataset = open_files(tmp_path / "images", tmp_path / "labels", None)
+    assert (len(dataset.names), truth_of(dataset)) == (8, [3, 8, 8, 8])
+
+
+def test_masks_have_yolos_index_and_one(own: Own, tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("names: {4: dog, 0: cat}")
+    dataset = open_files(*own(a=(SAME, (0, 1, 5, 0))), None)
+    assert (dataset.names, truth_of(dataset)) == (("cat", "dog"), [0, 1, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("names: 7", "no valid file of YOLO's names at names"),
+        ("names: {cat: 0}", "no valid file of YOLO's names at names"),
+        ("names: []", "names no classes"),
+        ("nc: 2", "no valid file of YOLO's names at names"),
+        ("names: {0: cat, 1: dog}", "line 1: it has the class 2, which the class list does not"),
+        ("names: [", "is damaged or cut short"),
+    ],
+)
+def test_names_of_yolo_that_do_not_fit(text: str, says: str, tmp_path: Path) -> None:
+    draw(tmp_path / "images/a.png", SAME)
+    boxes(tmp_path / "labels/a.txt", f"2 {ALL}")
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(NapariCliperError, match=says):
+        open_files(tmp_path / "images", tmp_path / "labels", None)
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("2 " + ALL, "has the class 2, but the class list ends at 1"),
+        ("2 " + ALL, "has the class 2, which the class list does not name"),
         ("0 0.5 0.5 0.2 0.2", "line 2: it is no class index and three or more pairs"),
         ("0 0 0 7 0 7 7", "from 0 to 1"),
         ("cat " + ALL, "it is no class index"),
@@ -110,6 +154,10 @@ def coco(tmp_path: Path, **changes: object) -> Path:
     return path
 
 
+def _with(segmentation: object) -> dict[str, object]:
+    return {"annotations": [{"image_id": 4, "category_id": 30, "segmentation": segmentation}]}
+
+
 def test_a_coco_file_with_its_own_classes_or_with_ours(tmp_path: Path) -> None:
     path = coco(tmp_path)
     dataset = open_files(tmp_path / "pictures", path, None)
@@ -118,12 +166,71 @@ def test_a_coco_file_with_its_own_classes_or_with_ours(tmp_path: Path) -> None:
     assert (dataset.names, truth_of(dataset)) == (("bird", "Cat", "dog"), [3, 0, 0, 0])
 
 
+def test_names_of_categories_are_not_split(tmp_path: Path) -> None:
+    path = coco(tmp_path, categories=[{"id": 30, "name": "dog; wolf"}, {"id": 20, "name": "a, b"}])
+    dataset = open_files(tmp_path / "pictures", path, None)
+    assert dataset.names == ("dog； wolf", "a， b")  # noqa: RUF001
+
+
+def test_run_lengths_and_polygons_are_the_same_pixels(tmp_path: Path) -> None:
+    runs = {"size": [16, 16], "counts": [0, *[8] * 15, 136]}
+    thing = {"image_id": 4, "category_id": 30}
+    path = coco(tmp_path, annotations=[{**thing, "segmentation": runs}, {**thing}])
+    assert truth_of(open_files(tmp_path / "pictures", path, None)) == [1, 0, 0, 0]
+
+
+def test_smaller_shapes_lie_on_top_and_masks_go_one_by_one() -> None:
+    random = np.random.default_rng(0)
+    parts: list[tuple[int, Part]] = []
+    for label in range(1, 30):
+        (top, left), (height, width) = random.integers(0, 20, 2), random.integers(1, 20, 2)
+        mask = random.random((height, width)) < 0.7
+        parts.append((label, (int(top), int(left), mask)))
+    expected = np.full((40, 40), 9, np.uint16)
+    for label, (top, left, mask) in sorted(parts, key=lambda one: -int(one[1][2].sum())):
+        expected[top : top + mask.shape[0], left : left + mask.shape[1]][mask] = label
+    alive: list[weakref.ref[np.ndarray]] = []
+
+    def one_by_one() -> Iterator[tuple[int, Part]]:
+        for label, (top, left, mask) in parts:
+            copy = mask.copy()
+            assert sum(known() is not None for known in alive) <= 1
+            alive.append(weakref.ref(copy))
+            yield label, (top, left, copy)
+            del copy
+
+    np.testing.assert_array_equal(laid((40, 40), one_by_one(), 9), expected)
+
+
+def test_of_a_coco_file_numbers_are_kept_and_little_else(tmp_path: Path) -> None:
+    corners = [round(8 + 0.01 * place, 2) for place in range(400)]
+    things = [
+        {"image_id": 4, "category_id": 30, "segmentation": [corners], "caption": "x" * 2000}
+        for _ in range(200)
+    ]
+    path = coco(tmp_path, annotations=things)
+    open_files(tmp_path / "pictures", path, None)  # all imports are done
+    tracemalloc.start()
+    try:
+        dataset = open_files(tmp_path / "pictures", path, None)
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(dataset.samples) == 1
+    assert kept < 200 * (8 * len(corners) + 500)
+    assert most < kept + 3.5 * path.stat().st_size
+
+
 @pytest.mark.parametrize(
     ("changes", "classes", "says"),
     [
         ({}, "cat", "has the category “dog”, which is none of the classes"),
         ({"annotations": [{"image_id": 5, "category_id": 30}]}, None, "which no image has"),
         ({"images": []}, None, "no images or no categories"),
+        (_with([[0, 0, 8, 0, 8]]), None, r"at annotations\.0\.segmentation.* one coordinate"),
+        (_with({"size": [8, 16], "counts": [128]}), None, "annotations.0 has run lengths that do"),
+        (_with({"size": [16, 16], "counts": [2**70]}), None, "a run is too long"),
+        (_with([[0, 0, 8, 0, 8, float("nan")]]), None, "annotations.0"),
         ({"annotations": 7}, None, "no valid file of COCO instances at annotations"),
         (
             {"images": [{"id": 4, "file_name": "b.jpg", "height": 16, "width": 16}]},
@@ -180,7 +287,7 @@ def without_masks(pictures: Path, masks: Path) -> None:
     [
         (without_mask, "The picture “b” has no mask of its name"),
         (without_picture, "The mask “a” has no picture of its name"),
-        (of_another_size, r"“.*b.png” has 16 × 17 pixels, its picture 16 × 16"),
+        (of_another_size, r"The truth of “b” has 16 × 17 pixels, its picture 16 × 16: export"),
         (of_strange_values, "“.*b.png” holds the value 3, which is no class"),
         (in_colours, "“.*b.png” holds colours, not labels"),
         (of_one_stem, "b.jpg” and “.*b.png” have the same name but for the ending"),

@@ -3,14 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
-
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.evaluation.benchmarks import Setup, asked, get_benchmark, vocabulary_of
 from napari_cliper.evaluation.datasets import coco, folders, polygons, scenes, voc
 from napari_cliper.evaluation.datasets.dataset import IGNORED, Dataset, Labels, Sample
-from napari_cliper.files.indexed_png import CLASSES_FILE, class_list_in
+from napari_cliper.evaluation.datasets.names import classes_near, read_classes
 from napari_cliper.files.pictures import explained
 
 __all__ = ["IGNORED", "Dataset", "Labels", "Sample", "open_benchmark", "open_files", "read_classes"]
@@ -54,6 +52,8 @@ def open_benchmark(
     benchmark, words = get_benchmark(name), vocabulary_of(name)
     if not root.is_dir():
         raise NapariCliperError(f"There is no folder “{root}”: check --root.")
+    if LAYOUTS[name] in (coco.things, coco.stuff):
+        split = coco.unpacked(root, split)
     samples = LAYOUTS[name](root, split, words.names, benchmark.background)
     title = f"{benchmark.title} ({name})"
     return Dataset(title, split, asked(name, setup), words.names, benchmark.background, samples)
@@ -93,61 +93,18 @@ def open_files(
                 f"The folder “{masks}” holds no masks: give indexed PNG files, text files of "
                 "polygons, or a COCO file that ends in .json."
             )
-        found = classes or _classes_near(masks)
+        found, indices = (classes, range(len(classes))) if classes else classes_near(masks)
         if pngs:
             samples = folders.masks(masks, pictures, found, ignored)
         else:
-            samples, remarks = polygons.text_files(masks, pictures, found, background)
+            samples, remarks = polygons.text_files(masks, pictures, indices, background)
     found = _renumbered(found)
     # Enough to know it by, and nothing of whose machine it is on.
     title = "/".join(pictures.absolute().parts[-3:])
     return Dataset(title, ALL, found, found.names, background, samples, remarks)
 
 
-def read_classes(given: str) -> ClassList:
-    """Classes as a person gives them: a text, or the path of a file with one, or classes.json.
-
-    Raises
-    ------
-    NapariCliperError
-    """
-    path = Path(given)
-    try:
-        is_file = path.is_file()
-    except OSError:  # a text too long for a name
-        is_file = False
-    if not is_file:
-        return ClassList.parse(given)
-    with explained(path):
-        text = path.read_bytes().decode("utf-8-sig")
-    return ClassList.from_json(text) if path.suffix.lower() == ".json" else ClassList.parse(text)
-
-
 def _renumbered(classes: ClassList) -> ClassList:
     """The same classes with the ids 1, 2, …; their colours are kept."""
     entries = (entry.model_copy(update={"id": id_}) for id_, entry in enumerate(classes, 1))
     return classes.model_copy(update={"classes": tuple(entries)})
-
-
-def _classes_near(folder: Path) -> ClassList:
-    """The class list beside masks: ours, or YOLO's data.yaml.
-
-    Raises
-    ------
-    NapariCliperError
-        There is none.
-    """
-    near = class_list_in(folder / CLASSES_FILE)
-    if near is not None:
-        return near
-    for above in (folder, *folder.parents[:2]):
-        path = above / "data.yaml"
-        if path.is_file():
-            with explained(path):
-                names = yaml.safe_load(path.read_bytes()).get("names")
-            listed = names.values() if isinstance(names, dict) else names
-            if listed:
-                return ClassList.parse([str(name) for name in listed])
-    raise NapariCliperError(
-        f"Nothing near “{folder}” says what its masks mean: give --classes, a text or a file."
-    )

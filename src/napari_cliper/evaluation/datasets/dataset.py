@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,12 +12,17 @@ from PIL import Image
 
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.files.pictures import explained
+from napari_cliper.evaluation.datasets.sizes import Size, stored_size, upright_size
+from napari_cliper.files.pictures import explained, read_picture
 from napari_cliper.files.review import SUFFIXES
 
 IGNORED = 65535  # in truth: this pixel does not count
 
 Labels = NDArray[np.uint16]
+
+
+def unknown() -> None:
+    """The size of a truth that only reading tells."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,14 @@ class Sample:
     truth : callable
         Reads (H, W) uint16: 0 what is none of the classes, i + 1 the i-th class, `IGNORED`. Raises
         NapariCliperError if it cannot.
+    size : callable
+        Tells the truth's height and width without reading it; None if they are not known.
     """
 
     name: str
     picture: Path
     truth: Callable[[], Labels]
+    size: Callable[[], Size | None] = unknown
 
 
 @dataclass(frozen=True)
@@ -94,14 +103,23 @@ class Dataset:
         NapariCliperError
             One of them is not there.
         """
-        by_name = {key: sample for sample in self.samples for key in _keys(sample)}
-        if lost := [name for name in names if name not in by_name]:
+        if lost := self.lost(names):
             raise NapariCliperError(
                 f"{split} names “{lost[0]}”, which is none of the pictures: correct it there."
             )
-        wanted = {by_name[name].name for name in names}
-        kept = tuple(sample for sample in self.samples if sample.name in wanted)
+        wanted = set(names)
+        kept = tuple(sample for sample in self.samples if wanted.intersection(_keys(sample)))
         return replace(self, split=split, samples=kept)
+
+    def lost(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that none of its pictures has."""
+        known = {key for sample in self.samples for key in _keys(sample)}
+        return [name for name in names if name not in known]
+
+    def joined(self, other: "Dataset") -> "Dataset":
+        """With another split's pictures too; of two of one name, its own."""
+        by_name = {sample.name: sample for sample in (*other.samples, *self.samples)}
+        return replace(self, samples=tuple(by_name[name] for name in sorted(by_name)))
 
     def halves(self) -> tuple["Dataset", "Dataset"]:
         """Two halves that never change: by a hash of the pictures' names."""
@@ -207,8 +225,43 @@ def paired(
             raise NapariCliperError(
                 f"“{name}” is listed, but there is no “{lost[0]}”: unpack it, or take the name out."
             )
-        samples.append(Sample(name, where, lambda truth=truth: read(truth)))  # type: ignore[misc]
+        samples.append(Sample(name, where, partial(read, truth), partial(stored_size, truth)))
     return tuple(samples)
+
+
+def check_sizes(samples: Iterable[Sample]) -> None:
+    """Refuse samples whose truth has another size than their picture, before either is decoded.
+
+    What a header does not tell is let pass: it shows when the picture is read.
+
+    Raises
+    ------
+    NapariCliperError
+        Some have; the first is named.
+    """
+    wrong = [(sample.name, *sizes) for sample in samples if (sizes := _misfit(sample)) is not None]
+    if wrong:
+        name, truth, picture = wrong[0]
+        more = f" ({len(wrong)} pictures do not fit)" if len(wrong) > 1 else ""
+        raise NapariCliperError(
+            f"The truth of “{name}” has {truth[0]} × {truth[1]} pixels, its picture {picture[0]} × "
+            f"{picture[1]}{more}: export it again in the picture's size, or leave it out."
+        )
+
+
+def _misfit(sample: Sample) -> tuple[Size, Size] | None:
+    """The sizes of truth and picture, if they are known and differ."""
+    truth, picture = sample.size(), upright_size(sample.picture)
+    if truth is None or picture is None:
+        return None
+    if truth == picture[::-1] != picture:
+        # Only behind its pixels may a PNG tell that it lies on its side.
+        try:
+            height, width = read_picture(sample.picture).shape[:2]
+        except NapariCliperError:
+            return None
+        picture = height, width
+    return None if truth == picture else (truth, picture)
 
 
 def indices_of(path: Path) -> NDArray[np.integer]:

@@ -1,9 +1,6 @@
 """A folder of pictures and one of indexed masks of the same names."""
 
-from contextlib import suppress
 from pathlib import Path
-
-from PIL import Image
 
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
@@ -11,13 +8,13 @@ from napari_cliper.evaluation.datasets.dataset import (
     IGNORED,
     Sample,
     by_stem,
+    check_sizes,
     indices_of,
     looked_up,
     paired,
     pictures_in,
 )
 from napari_cliper.files.indexed_png import LABELS
-from napari_cliper.files.pictures import read_picture
 
 SUFFIX = LABELS.removesuffix(".png")  # what the masks that we write end in
 
@@ -59,29 +56,9 @@ def masks(
         lambda path: looked_up(indices_of(path), meaning, path),
     )
     for sample in samples:
-        _check(sample, truth[sample.name])
+        sample.truth()
+    check_sizes(samples)
     return samples
-
-
-def _check(sample: Sample, mask: Path) -> None:
-    """Refuse a mask that cannot be read or has another size than its picture.
-
-    A picture that cannot be read is let pass: the evaluation goes on without it, and tells.
-
-    Raises
-    ------
-    NapariCliperError
-    """
-    size = sample.truth().shape
-    unreadable = (OSError, SyntaxError, Image.DecompressionBombError)
-    with suppress(*unreadable), Image.open(sample.picture) as picture:
-        if picture.size == size[::-1]:
-            return
-    try:  # it may lie on its side
-        upright = read_picture(sample.picture).shape[:2]
-    except NapariCliperError:
-        return
-    check_size(size, upright, mask)
 
 
 def check_size(mask: tuple[int, ...], picture: tuple[int, ...], what: Path | str) -> None:

@@ -1,13 +1,11 @@
 """Text files of polygons, a line an object, as YOLO has them; and shapes laid over each other."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.evaluation.datasets.dataset import (
     IGNORED,
@@ -16,52 +14,45 @@ from napari_cliper.evaluation.datasets.dataset import (
     by_stem,
     pictures_in,
 )
+from napari_cliper.files.foreign import Part, drawn
 from napari_cliper.files.pictures import explained, read_picture
-from napari_cliper.files.polygons import filled
 
 SLACK = 0.01  # how far a corner may lie outside: other tools round
 
 
-@dataclass(frozen=True, eq=False)
-class Shape:
-    """One object.
-
-    Attributes
-    ----------
-    label : int
-    mask : (H, W) bool
-    """
-
-    label: int
-    mask: NDArray[np.bool_]
-
-
-def laid(size: tuple[int, int], shapes: Sequence[Shape], none: int = 0) -> Labels:
+def laid(size: tuple[int, int], shapes: Iterable[tuple[int, Part]], none: int = 0) -> Labels:
     """Shapes as labels, smaller ones on top: what lies on a table covers it.
 
     Parameters
     ----------
     size : (H, W)
-    shapes : sequence of Shape
+    shapes : iterable of (label, part)
+        Taken one by one, for all their masks together may not fit into memory; of two that are as
+        large, the later one lies on top.
     none : int
         The label where there is none.
     """
     labels = np.full(size, none, np.uint16)
-    for shape in sorted(shapes, key=lambda one: -int(one.mask.sum())):
-        labels[shape.mask] = shape.label
+    # Of each pixel, how many pixels the shape has that it shows.
+    uppermost = np.full(size, np.iinfo(np.int32).max, np.int32)
+    for label, (top, left, mask) in shapes:
+        box = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
+        area = np.count_nonzero(mask)
+        seen = mask & (area <= uppermost[box])
+        labels[box][seen], uppermost[box][seen] = label, area
     return labels
 
 
 def text_files(
-    folder: Path, pictures: Path, classes: ClassList, background: bool
+    folder: Path, pictures: Path, indices: Sequence[int], background: bool
 ) -> tuple[tuple[Sample, ...], tuple[str, ...]]:
     """A folder of `NAME.txt` and one of pictures; a picture without a text file has no objects.
 
     Parameters
     ----------
     folder, pictures : Path
-    classes : ClassList
-        In the order of the text files' indices, from 0.
+    indices : sequence of int
+        What each class is called in the text files.
     background : bool
         Whether 0 counts.
 
@@ -85,9 +76,10 @@ def text_files(
             f"“{stray[0]}.txt” for one: give the folders that belong together."
         )
     none = 0 if background else IGNORED
+    labels = {index: label for label, index in enumerate(indices, 1)}
     samples = []
     for stem, picture in found.items():
-        objects = _objects(texts[stem], len(classes)) if stem in texts else []
+        objects = _objects(texts[stem], labels) if stem in texts else []
         samples.append(Sample(stem, picture, _reader(picture, objects, none)))
     remarks = []
     if stray:
@@ -106,16 +98,16 @@ def _reader(
 ) -> Callable[[], Labels]:
     def read() -> Labels:
         height, width = read_picture(picture).shape[:2]
-        shapes = [
-            Shape(label, filled([corners * (width, height)], (height, width)))
+        shapes = (
+            (label, drawn(picture, [corners * (width, height)], (height, width)))
             for label, corners in objects
-        ]
+        )
         return laid((height, width), shapes, none)
 
     return read
 
 
-def _objects(path: Path, count: int) -> list[tuple[int, NDArray[np.float64]]]:
+def _objects(path: Path, labels: Mapping[int, int]) -> list[tuple[int, NDArray[np.float64]]]:
     """Label and corners, (n, 2) in shares of width and height, of each line."""
     with explained(path):
         text = path.read_bytes().decode("utf-8-sig")
@@ -134,10 +126,10 @@ def _objects(path: Path, count: int) -> list[tuple[int, NDArray[np.float64]]]:
                 f"“{path}”, line {number}: it is no class index and three or more pairs of x and y "
                 "from 0 to 1: correct the line, or export the file again."
             )
-        if index >= count:
+        if index not in labels:
             raise NapariCliperError(
-                f"“{path}”, line {number}: it has the class {int(index)}, but the class list ends "
-                f"at {count - 1}: add the class, or give the list that belongs to the files."
+                f"“{path}”, line {number}: it has the class {int(index)}, which the class list "
+                "does not name: add it, or give the list that belongs to the files."
             )
-        objects.append((int(index) + 1, corners))
+        objects.append((labels[int(index)], corners))
     return objects
