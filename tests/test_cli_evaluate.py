@@ -12,11 +12,15 @@ import skimage.data
 from PIL import Image
 
 import napari_cliper as nc
+from drawn_pictures import draw, save_mask
 from napari_cliper.cli import main
 from napari_cliper.cliper.steps import Steps
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.evaluation import comparison
+from napari_cliper.evaluation.benchmarks import Setup
+from napari_cliper.evaluation.comparison import Plan
 from napari_cliper.evaluation.datasets import Dataset
+from napari_cliper.evaluation.markdown import PARTIAL
 from napari_cliper.evaluation.runner import Outcome
 from napari_cliper.segmenter import Segmenter
 
@@ -150,9 +154,61 @@ def test_heads_are_tried_where_something_is_compensated(
     assert done.status == 0, done.err
     report = json.loads((tmp_path / "out/results.json").read_text())
     assert [len(found["heads"]) for found in report["runs"]] == [0, 8]
-    assert "No method here compensates" not in done.err
-    done = run(*data, "--limit", 1, "--method", "clip", "--heads", "--overwrite")
-    assert "No method here compensates" in done.err
+
+
+def test_heads_that_there_are_not_are_told_before_the_work(
+    run: Run, data: list[object], tmp_path: Path
+) -> None:
+    says = "no heads to try: choose cliper, or --compensation preset"
+    expect_one_sentence(run(*data, "--method", "clip,maskclip", "--heads"), says, tmp_path)
+    affinity = ("--compensation", "dino-base-8", "--heads")  # its weights are not on this machine
+    expect_one_sentence(run(*data, *affinity), says, tmp_path)
+
+
+def test_sizes_that_do_not_fit_are_told_before_the_work(
+    run: Run, tmp_path: Path, truth: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        Image.fromarray(skimage.data.cat()).save(tmp_path / f"pictures/{name}.jpg")
+    height, width = truth.shape
+    thing = {"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 9, 0, 9, 9]]}
+    images = [
+        {"id": number, "file_name": f"{name}.jpg", "height": width, "width": height}
+        for number, name in enumerate(("one", "two"), 1)
+    ]
+    document = {"images": images, "annotations": [thing]}
+    document["categories"] = [{"id": 1, "name": "cat"}]
+    (tmp_path / "things.json").write_text(json.dumps(document))
+    monkeypatch.setattr("napari_cliper.segmenter.load_steps", lambda *_: pytest.fail("loaded"))
+    where = ("--pictures", tmp_path / "pictures", "--masks", tmp_path / "things.json")
+    says = (
+        f"The truth of “one” has {width} × {height} pixels, its picture {height} × {width} "
+        "(2 pictures do not fit)"
+    )
+    expect_one_sentence(run(*where, *FAST), says, tmp_path)
+
+
+@pytest.mark.parametrize(("split", "like_theirs"), [("val2017", True), ("val2014", False)])
+def test_figures_of_others_are_for_their_pictures(
+    split: str, like_theirs: bool, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = "COCO_val2014_" if split == "val2014" else ""
+    draw(tmp_path / split / f"{prefix}a.jpg", (1, 1, 1, 1))
+    save_mask(tmp_path / "stuffthingmaps/val2017/a.png", (0, 0, 1, 1))
+    setup = Setup(templates="scene", settings={})
+    monkeypatch.setattr("napari_cliper.evaluation.benchmarks.setup_of", lambda *_: setup)
+    seen = []
+
+    def stop(plan: Plan, *more: object) -> None:
+        seen.append((plan.dataset.split, more[-2]))
+        raise NapariCliperError("That is enough.")
+
+    monkeypatch.setattr(sys.modules["napari_cliper.cli.evaluate"], "_run", stop)
+    where = ("--benchmark", "coco-stuff", "--root", tmp_path)
+    run(*where, "--preset", "small", "--device", "cpu")
+    told = "val" if like_theirs else split
+    assert seen == [(told, ("coco-stuff", like_theirs))]
 
 
 def test_a_picture_that_fails_ends_with_status_1(
@@ -166,7 +222,12 @@ def test_a_picture_that_fails_ends_with_status_1(
     assert "1 picture could not be evaluated" in done.err
     assert "two" in done.out
     assert "damaged or cut short" in done.out
-    assert "damaged or cut short" in (tmp_path / "out/results.md").read_text()
+    text = (tmp_path / "out/results.md").read_text()
+    assert "damaged or cut short" in text
+    for told in (done.out, text):
+        assert "cliper (1 of 2 pictures)" in told
+        assert PARTIAL in told
+    assert json.loads((tmp_path / "out/results.json").read_text())["runs"][0]["evaluated"] == 1
 
 
 def test_where_every_picture_fails_the_status_is_1(

@@ -1,5 +1,6 @@
 """Tables, the figures of others beside ours, and what the sheets show."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.cliper import drain
 from napari_cliper.evaluation.benchmarks import load_benchmarks
 from napari_cliper.evaluation.datasets import IGNORED, Dataset, open_files
-from napari_cliper.evaluation.markdown import across, markdown, summary
+from napari_cliper.evaluation.markdown import PARTIAL, across, markdown, remarks, summary, tables
 from napari_cliper.evaluation.published import Published, _file, published_for
-from napari_cliper.evaluation.report import Failure, Figures, Masks, Report, Run
+from napari_cliper.evaluation.report import Failure, Figures, Head, Masks, Report, Run
 from napari_cliper.evaluation.runner import Outcome, evaluate
 from napari_cliper.evaluation.sheets import ERRORS, WIDTH, errors, save_extremes, save_methods
+
+HEAD = Head(fusion="mean", miou=0.5)
 
 
 @pytest.fixture
@@ -125,6 +128,49 @@ def test_failures_are_told_once_with_their_reason(outcome: Outcome) -> None:
     titles = {table.title: table for table in summary(report(failed, of(failed, title="again")))}
     assert titles["Pictures that could not be evaluated"].rows == (("b", "It is damaged."),)
     assert not any("each class" in title for title in titles)
+
+
+def test_a_run_that_failed_on_some_pictures_says_so_everywhere(outcome: Outcome) -> None:
+    failure = Failure(picture="b", reason="It is damaged.")
+    whole = of(outcome.run, evaluated=28, seconds={"Preparing": 1}, heads=(HEAD,))
+    partly = of(whole, evaluated=27, failures=(failure,), title="clip", method="clip")
+    both = report(whole, partly).model_copy(update={"pictures": 28})
+    assert json.loads(both.model_dump_json())["runs"][1]["evaluated"] == 27
+    marked = "clip (27 of 28 pictures)"
+    made = {table.title: table for table in tables(both)}
+    for title, table in made.items():
+        if "could not be evaluated" not in title:
+            names = [row[0] for row in table.rows] + list(table.columns[1:])
+            assert marked in names, title
+            assert "cliper" in names, title
+            assert "clip" not in names, title
+    failed = made["Pictures that could not be evaluated"]
+    assert failed.columns == ("picture", "with", "reason")
+    assert failed.rows == (("b", "clip", "It is damaged."),)
+    assert remarks(both) == [PARTIAL]
+    assert PARTIAL in markdown(both)
+    rows = dict(row[:2] for row in across([both]).rows)
+    assert rows["clip, small"].endswith(", 27 of 28 pictures")
+    assert "pictures" not in rows["cliper, small"]
+    assert remarks(report(whole).model_copy(update={"pictures": 28})) == []
+    earlier = of(whole, evaluated=None)  # from before this was told
+    assert report(earlier).evaluated(earlier) is None
+
+
+def test_the_times_of_every_method_stand_by_stage(outcome: Outcome) -> None:
+    stages = [{"Preparing": 0.02, "Looking": 0.5}, {"Looking": 0.4, "Denoising": 3, "Labelling": 1}]
+    runs = [
+        of(outcome.run, title=f"method {n}", seconds=each, seconds_a_picture=sum(each.values()))
+        for n, each in enumerate(stages)
+    ]
+    text = markdown(report(*runs, of(outcome.run, title="kept", seconds={})))
+    table = text.partition("(Table 4)")[2].partition("###")[0]
+    assert table.strip().splitlines() == [
+        "| method | Preparing | Looking | Denoising | Labelling | together |",
+        "| --- | --: | --: | --: | --: | --: |",
+        "| method 0 | 20 | 500 | – | – | 520 |",
+        "| method 1 | – | 400 | 3000 | 1000 | 4400 |",
+    ]
 
 
 def test_each_kind_of_error() -> None:

@@ -13,14 +13,17 @@ from drawn_pictures import ColourModel, draw, save_mask
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.cliper import Step, drain
 from napari_cliper.cliper.labelling import Thresholds
+from napari_cliper.cliper.steps import Steps
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.evaluation import comparison
 from napari_cliper.evaluation.comparison import Plan, compare, variants, watched
 from napari_cliper.evaluation.datasets import Dataset, open_files
-from napari_cliper.evaluation.heads import sweep
-from napari_cliper.evaluation.runner import evaluate
+from napari_cliper.evaluation.heads import check_heads, has_heads, sweep
+from napari_cliper.evaluation.runner import Outcome, evaluate
 from napari_cliper.evaluation.stages import Stages
 from napari_cliper.evaluation.tuning import BACKGROUND, PRESENCE, tune
 from napari_cliper.models.choices import Choices
+from napari_cliper.models.presets import get_preset
 from napari_cliper.segmenter import Segmenter, load_steps
 
 Own = Callable[..., tuple[Path, Path]]
@@ -91,6 +94,7 @@ def test_a_picture_that_fails_is_told_at_the_end(dataset: Dataset, model: Colour
     dataset.samples[0].picture.write_bytes(b"no picture")
     outcome = drain(evaluate(model, dataset, "run"))  # type: ignore[arg-type]
     assert [failure.picture for failure in outcome.run.failures] == ["bad"]
+    assert outcome.run.evaluated == 2
     assert outcome.run.asked.refined is not None
     assert outcome.run.asked.refined.miou == 1
     for sample in dataset.samples:
@@ -172,6 +176,48 @@ def test_heads_need_compensation(dataset: Dataset, small: Segmenter) -> None:
         drain(sweep(clip, dataset, "run"))
 
 
+@pytest.mark.parametrize(
+    ("choices", "known"),
+    [
+        (Choices(), True),
+        (Choices("clip"), False),
+        (Choices("clip", compensation="preset"), True),
+        (Choices(compensation="none"), False),
+        (Choices(compensation="stable-diffusion-2.1"), True),
+        (Choices(compensation="dinov2-small"), True),
+        (Choices(compensation="dino-base-8"), False),  # likeness: one map
+    ],
+)
+def test_whether_there_are_heads_is_known_without_the_models(choices: Choices, known: bool) -> None:
+    preset = get_preset("small", choices.as_changes())
+    assert has_heads(preset) == known
+    check_heads([preset, get_preset("small")])
+    if not known:
+        with pytest.raises(NapariCliperError, match="no heads to try"):
+            check_heads([preset, preset])
+
+
+def test_heads_that_cannot_be_tried_leave_the_rest(
+    dataset: Dataset, small: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Steps[object]:
+        raise NapariCliperError("The memory is full: make room.")
+        yield
+
+    monkeypatch.setattr(comparison, "sweep", fail)
+
+    def load(choices: Choices, before: Segmenter | None):
+        return load_steps("small", "cpu", choices=choices, before=before or small)
+
+    chosen = variants(["cliper"], Choices(changes="settings.shorter_side=112"))
+    steps = compare(Plan(dataset, heads=True), chosen, load, lambda outcome: None)
+    notices: list[str] = []
+    [outcome] = drain(steps, lambda step: notices.append(step.name) if step.notice else None)
+    assert outcome.run.heads == ()
+    assert outcome.run.asked.refined is not None
+    assert notices == ["cliper: the heads could not be tried. The memory is full: make room."]
+
+
 def test_methods_are_compared_and_twins_run_once(dataset: Dataset, small: Segmenter) -> None:
     choices = Choices(compensation="preset", changes="settings.shorter_side=112")
     chosen = variants(["maskclip", "cliper-star", "cliper", "cliper"], choices)
@@ -183,11 +229,22 @@ def test_methods_are_compared_and_twins_run_once(dataset: Dataset, small: Segmen
 
     plan = Plan(dataset, watch=watched(dataset, 2))
     names: list[str] = []
-    steps = compare(plan, chosen, load, lambda outcome: told.append(outcome.run.title))
+    shown: list[int] = []
+
+    def done(outcome: Outcome) -> None:
+        told.append(outcome.run.title)
+        shown.append(len(outcome.extremes))
+
+    steps = compare(plan, chosen, load, done)
     outcomes = drain(steps, lambda step: names.append(step.name))
     assert told == ["maskclip", "cliper-star", "cliper"]
     assert [outcome.run.method for outcome in outcomes] == told
-    assert not any(name.startswith("cliper: ") for name in names)  # the same as cliper-star
+    # The same as cliper-star: only what its sheet shows is looked at again.
+    looked = [name for name in names if name.startswith("cliper: ")]
+    assert looked
+    assert all(name.startswith("cliper: once more ") for name in looked)
+    assert shown == [3, 3, 3]
+    assert not any(outcome.extremes for outcome in outcomes)
     assert outcomes[1].run.asked == outcomes[2].run.asked
     assert outcomes[0].run.asked != outcomes[1].run.asked
     assert all(list(outcome.watched) == ["bad", "good"] for outcome in outcomes)

@@ -1,7 +1,7 @@
 """`napari-cliper evaluate`: how good the masks of one or several methods are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from napari_cliper.cliper.steps import Steps
     from napari_cliper.evaluation.benchmarks import Setup
     from napari_cliper.evaluation.comparison import Plan, Variant
-    from napari_cliper.evaluation.datasets import Dataset
+    from napari_cliper.evaluation.output import Files
     from napari_cliper.evaluation.report import Report
     from napari_cliper.evaluation.runner import Outcome
+    from napari_cliper.evaluation.source import Source
     from napari_cliper.segmenter import Segmenter
 
 # The reference implementation cuts each picture into two halves here, and we do not.
 OTHERWISE = frozenset({"cityscapes"})
 WATCHED = 4  # pictures that all methods are shown on
 HALF = "half"
-JSON, MARKDOWN, METHODS = "results.json", "results.md", "methods.png"
 
 Name = Annotated[
     str | None,
@@ -127,8 +127,13 @@ def evaluate(
     # All mistakes that can be known show before the long work.
     for library in ("sklearn", *(["matplotlib"] if tune_on else [])):
         check_installed(library)
+    from napari_cliper.evaluation.source import SPLITS, Source
+
     source = Source(benchmark, root, pictures, masks, classes, ignore)
     from napari_cliper.evaluation.comparison import variants
+    from napari_cliper.evaluation.heads import check_heads
+    from napari_cliper.evaluation.markdown import remarks
+    from napari_cliper.evaluation.output import Files
 
     methods = [name.strip() for name in method.split(",") if name.strip()]
     choices = Choices(CLIPER, encoder, compensation, precision, changes or ())
@@ -139,22 +144,20 @@ def evaluate(
     others = _reports(beside or ())
     with Reporter() as reporter:
         setup = _setup(benchmark, model, reporter)
-        plan = _plan(source, (split, tune_on), limit, heads, setup, reporter)
         chosen = variants(methods, choices, vary, setup)
+        if heads:
+            check_heads(replace(model, choices=variant.choices).choose() for variant in chosen)
+        plan = _plan(source, (split, tune_on), limit, heads, setup, reporter)
         usual = setup is not None and choices == Choices(precision=precision)
-        as_published = usual and not any((vary, tune_on, limit)) and split in (None, "val")
+        as_published = usual and not (vary or tune_on) and plan.dataset.split == SPLITS[0]
         report, whole = _run(plan, chosen, model, files, (benchmark, as_published), reporter)
         if report.runs:
             files.write(report, others, again=True)
-        reporter.say(report.title)
+        for line in (report.title, *remarks(report)):
+            reporter.say(line)
         for title, table in _tables(report, others):
             reporter.say(title)
             reporter.say(table)
-        if heads and not any(run.heads for run in report.runs):
-            reporter.warn(
-                "No method here compensates, so that there are no heads to try: choose cliper, or "
-                "--compensation preset."
-            )
     if report.runs:
         typer.echo(f"Written to {output}")
     if not whole:
@@ -165,147 +168,19 @@ def evaluate(
         raise typer.Exit(1)
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where the pictures and their truth are from, as the options say."""
-
-    benchmark: str | None
-    root: Path | None
-    pictures: Path | None
-    masks: Path | None
-    classes: str | None
-    ignore: str
-
-    def __post_init__(self) -> None:
-        if (self.benchmark is None) == (self.pictures is None):
-            raise NapariCliperError(
-                "Say what to evaluate on: either --benchmark and --root, or --pictures and --masks."
-            )
-        if self.benchmark is not None and self.root is None:
-            raise NapariCliperError("Say where the benchmark was unpacked: --root FOLDER.")
-        if self.pictures is not None and self.masks is None:
-            raise NapariCliperError("Say where the truth of the pictures is: --masks PATH.")
-
-    def open(self, split: str | None, setup: "Setup | None") -> "Dataset":
-        """The pictures of a split; of their own, all, or those that a file lists."""
-        from napari_cliper.evaluation.datasets import open_benchmark, open_files, read_classes
-        from napari_cliper.evaluation.datasets.dataset import names_in
-
-        listed = names_in(Path(split)) if split and Path(split).is_file() else None
-        if self.benchmark is not None:
-            assert self.root is not None
-            usual = "val" if listed is not None or split is None else split
-            dataset = open_benchmark(self.benchmark, self.root, usual, setup)
-        else:
-            assert self.pictures is not None
-            assert self.masks is not None
-            if split is not None and listed is None:
-                raise NapariCliperError(
-                    f"There is no file “{split}”: name a text file that lists the pictures."
-                )
-            asked = None if self.classes is None else read_classes(self.classes)
-            dataset = open_files(self.pictures, self.masks, asked, self._ignored())
-        return dataset if listed is None else dataset.only(listed, Path(str(split)).name)
-
-    def _ignored(self) -> frozenset[int]:
-        try:
-            return frozenset(int(part) for part in self.ignore.split(",") if part.strip())
-        except ValueError as error:
-            raise NapariCliperError(
-                f"“{self.ignore}” are no values: give whole numbers, such as 0,255."
-            ) from error
-
-
-@dataclass(frozen=True)
-class Files:
-    """What is written, and where.
-
-    Attributes
-    ----------
-    folder : Path
-    overwrite : bool
-    titles : sequence of str
-        Of the runs.
-    tuned : bool
-        Whether curves of the tuning are drawn.
-    """
-
-    folder: Path
-    overwrite: bool
-    titles: Sequence[str]
-    tuned: bool
-
-    def sheet(self, title: str, kind: str) -> Path:
-        """The picture of a run: "sheet" or "tuning"."""
-        from napari_cliper.files.names import different
-
-        names = dict(zip(self.titles, different(self.titles), strict=True))
-        return self.folder / f"{names[title]}-{kind}.png"
-
-    def check(self) -> None:
-        """Refuse places that are taken, or a folder that cannot be written.
-
-        Raises
-        ------
-        NapariCliperError
-        """
-        from napari_cliper.files.atomic import check_free, check_writable
-
-        kinds = ("sheet", *(["tuning"] if self.tuned else []))
-        sheets = [self.sheet(title, kind) for title in self.titles for kind in kinds]
-        check_writable(self.folder)
-        try:
-            for path in (*(self.folder / name for name in (JSON, MARKDOWN, METHODS)), *sheets):
-                check_free(path, self.overwrite)
-        except NapariCliperError as error:
-            raise NapariCliperError(f"{error} Here: --overwrite, or another --output.") from error
-
-    def draw(self, outcome: "Outcome", dataset: "Dataset") -> None:
-        """The pictures of one run."""
-        from napari_cliper.evaluation.sheets import save_extremes
-        from napari_cliper.evaluation.tuning import save_curve
-
-        title, tuned = outcome.run.title, outcome.run.tuned
-        if outcome.extremes:
-            save_extremes(self.sheet(title, "sheet"), outcome, dataset.legend, self.overwrite)
-        if tuned is not None:
-            save_curve(self.sheet(title, "tuning"), tuned, title, self.overwrite)
-
-    def draw_methods(self, outcomes: Sequence["Outcome"], dataset: "Dataset") -> None:
-        """All methods side by side, if there are several and they have pictures in common."""
-        from napari_cliper.evaluation.sheets import save_methods
-
-        if len(outcomes) > 1 and all(outcome.watched for outcome in outcomes):
-            save_methods(self.folder / METHODS, outcomes, dataset.legend, self.overwrite)
-
-    def write(self, report: "Report", beside: "Sequence[Report]" = (), again: bool = False) -> None:
-        """The figures, as JSON and as Markdown; `again` over what this run has written."""
-        from napari_cliper.evaluation.markdown import markdown
-        from napari_cliper.files.atomic import atomic_write
-
-        texts = {JSON: report.model_dump_json(indent=2) + "\n", MARKDOWN: markdown(report, beside)}
-        for name, text in texts.items():
-            with atomic_write(self.folder / name, self.overwrite or again) as file:
-                file.write(text.encode())
-
-
 def _setup(benchmark: str | None, model: options.Model, reporter: Reporter) -> "Setup | None":
     """How the reference implementation runs this encoder on this benchmark, if that is known."""
     if benchmark is None:
         return None
     reporter.show("Loading the libraries")
     from napari_cliper.evaluation.benchmarks import get_benchmark, setup_of
-    from napari_cliper.models.loading import resolve_device
-    from napari_cliper.models.weights import choose, user_folder
 
     get_benchmark(benchmark)
-    folder = user_folder(model.weights)
-    preset, _ = choose(model.preset, resolve_device(model.device).type, folder, model.choices)
-    return setup_of(benchmark, preset)
+    return setup_of(benchmark, model.choose())
 
 
 def _plan(
-    source: Source,
+    source: "Source",
     splits: tuple[str | None, str | None],
     limit: int | None,
     heads: bool,
@@ -314,6 +189,7 @@ def _plan(
 ) -> "Plan":
     """What is reported on and what is tuned on, of these splits; and a word about what is odd."""
     from napari_cliper.evaluation.comparison import Plan, watched
+    from napari_cliper.evaluation.datasets.dataset import check_sizes
 
     reporter.show("Reading the data set")
     split, tune_on = splits
@@ -330,15 +206,16 @@ def _plan(
             "The reference implementation's settings for this encoder and benchmark are not "
             "known: the preset's own are taken."
         )
-    dataset = dataset.limited(limit)
-    return Plan(dataset, tuning and tuning.limited(limit), heads, watched(dataset, WATCHED))
+    dataset, tuning = dataset.limited(limit), tuning and tuning.limited(limit)
+    check_sizes([*dataset.samples, *(tuning.samples if tuning else ())])
+    return Plan(dataset, tuning, heads, watched(dataset, WATCHED))
 
 
 def _run(
     plan: "Plan",
     variants: "Sequence[Variant]",
     model: options.Model,
-    files: Files,
+    files: "Files",
     benchmark: tuple[str | None, bool],
     reporter: Reporter,
 ) -> "tuple[Report, bool]":

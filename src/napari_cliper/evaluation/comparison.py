@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from napari_cliper.cliper.labelling import Thresholds
-from napari_cliper.cliper.steps import Steps
+from napari_cliper.cliper.steps import Step, Steps
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.evaluation.benchmarks import Setup
 from napari_cliper.evaluation.datasets.dataset import Dataset
-from napari_cliper.evaluation.heads import sweep
-from napari_cliper.evaluation.report import Head
-from napari_cliper.evaluation.runner import Outcome, evaluate
+from napari_cliper.evaluation.heads import has_heads, sweep
+from napari_cliper.evaluation.report import Head, Tuned
+from napari_cliper.evaluation.runner import Outcome, evaluate, extremes
 from napari_cliper.evaluation.tuning import check_apart, tune
 from napari_cliper.models.choices import Choices
 from napari_cliper.models.presets import Changes, load_methods, method_changes, parse_change
@@ -133,7 +133,8 @@ def compare(
     Returns
     -------
     tuple of Outcome
-        One for each variant. Two that come to the same settings are run once.
+        One for each variant, without their extremes. Two that come to the same settings are run
+        once.
     """
     outcomes: list[Outcome] = []
     known: list[tuple[object, Outcome]] = []
@@ -145,25 +146,37 @@ def compare(
         outcome = next((outcome for preset, outcome in known if preset == same), None)
         if outcome is None:
             outcome = yield from _one(plan, model, variant.title)
-            known.append((same, outcome))
+            # The pictures of best and worst are drawn at once: no more than one run's are kept.
+            known.append((same, replace(outcome, extremes=())))
+        else:
+            tuned = _thresholds(outcome.run.tuned)
+            scores = outcome.run.scores
+            shown = yield from extremes(model, plan.dataset, scores, tuned, variant.title)
+            outcome = replace(outcome, extremes=shown)
         named = {"title": variant.title, "method": model.preset.method}
         outcome = replace(outcome, run=outcome.run.model_copy(update=named))
         done(outcome)
-        # The pictures of best and worst have been drawn: no more than one run's are kept.
         outcomes.append(replace(outcome, extremes=()))
     return tuple(outcomes)
 
 
+def _thresholds(tuned: Tuned | None) -> Thresholds | None:
+    return None if tuned is None else Thresholds(tuned.presence, tuned.background)
+
+
 def _one(plan: Plan, model: Segmenter, title: str) -> Steps[Outcome]:
-    tuned = thresholds = None
+    tuned = None
     if plan.tuning is not None:
         tuned = yield from tune(model, plan.tuning, title)
-        thresholds = Thresholds(tuned.presence, tuned.background)
+    thresholds = _thresholds(tuned)
     outcome = yield from evaluate(model, plan.dataset, title, thresholds, plan.watch)
     heads: tuple[Head, ...] = ()
-    if plan.heads and outcome.run.asked.refined is not None:
+    if plan.heads and has_heads(model.preset):
         failed = {failure.picture for failure in outcome.run.failures}
         read = {sample.name for sample in plan.dataset.samples} - failed
         kept = plan.dataset.only(read, plan.dataset.split)
-        heads = yield from sweep(model, kept, title, thresholds)
+        try:
+            heads = yield from sweep(model, kept, title, thresholds)
+        except NapariCliperError as error:  # the rest has been found and is kept
+            yield Step(f"{title}: the heads could not be tried. {error}", notice=True)
     return replace(outcome, run=outcome.run.model_copy(update={"tuned": tuned, "heads": heads}))

@@ -1,5 +1,6 @@
 """Each head of the compensation's self-attention alone (Table 7)."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
@@ -13,11 +14,33 @@ from napari_cliper.evaluation.datasets.dataset import Dataset
 from napari_cliper.evaluation.metrics import Confusion
 from napari_cliper.evaluation.report import Head
 from napari_cliper.evaluation.runner import read_pair
+from napari_cliper.models.schema import OtherModel, Preset
 from napari_cliper.segmenter import Segmenter
 
 Fusion: TypeAlias = int | Literal["mean", "product"]
 
 WHOLE: tuple[Fusion, ...] = ("mean", "product")
+
+
+def has_heads(preset: Preset) -> bool:
+    """Whether it compensates by self-attention: only that has heads, others have one map."""
+    source = preset.compensation
+    by_affinity = isinstance(source, OtherModel) and source.maps == "affinity"
+    return source is not None and not by_affinity and preset.settings.get("compensate") is not False
+
+
+def check_heads(presets: Iterable[Preset]) -> None:
+    """Refuse to try heads where none of the presets has any.
+
+    Raises
+    ------
+    NapariCliperError
+    """
+    if not any(map(has_heads, presets)):
+        raise NapariCliperError(
+            "No method here compensates by self-attention, so that there are no heads to try: "
+            "choose cliper, or --compensation preset."
+        )
 
 
 def sweep(

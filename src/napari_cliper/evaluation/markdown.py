@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 from napari_cliper.evaluation.benchmarks import get_benchmark, load_benchmarks
 from napari_cliper.evaluation.published import published_for
-from napari_cliper.evaluation.report import Figures, Masks, Report
+from napari_cliper.evaluation.report import Figures, Masks, Report, Run
 from napari_cliper.models.schema import CLIPER
 
 NOTHING = "–"
+PARTIAL = (
+    "Where a number of pictures stands beside a method, it failed on the others: its means are "
+    "over fewer pictures than those of the rest, and not to be compared with them."
+)
 Row = tuple[str, ...]
 
 
@@ -96,7 +100,10 @@ def across(reports: Sequence[Report]) -> Table:
     for name in data:
         for run in by_data[name].runs:
             title = f"{run.title}, {run.preset}"
-            ours.setdefault(title, {})[name] = " ".join(_both(*_pair(run.asked, "miou")))
+            both = _both(*_pair(run.asked, "miou"))
+            over = by_data[name].evaluated(run)
+            cell = " ".join(both)
+            ours.setdefault(title, {})[name] = f"{cell}, {over}" if over else cell
             known = published_for(run, by_data[name].comparable)
             if run.method == CLIPER:
                 pair = _both(_plain(known.coarse), _plain(known.refined))
@@ -118,15 +125,20 @@ def _both(coarse: str, refined: str) -> Row:
     return refined, f"({coarse})"
 
 
+def remarks(report: Report) -> list[str]:
+    """What to know before the tables are read."""
+    return [PARTIAL] if any(map(report.evaluated, report.runs)) else []
+
+
 def markdown(report: Report, beside: Sequence[Report] = ()) -> str:
     """The whole report, as of `tables`."""
     note = (
-        "Per cent; * is without fine-grained compensation. The mean is over the classes that are "
-        "in the truth or were found. Figures of the paper and of its reference implementation "
+        "Per cent; * is without fine-grained compensation. The mean is over the classes in the "
+        "truth. Figures of the paper and of its reference implementation "
         "stand beside those of the same method, encoder and benchmark where they are known."
     )
     made = (table.markdown() for table in tables(report, beside))
-    parts = [f"## {report.title}", note, *made]
+    parts = [f"## {report.title}", note, *remarks(report), *made]
     return "\n\n".join(parts) + "\n"
 
 
@@ -150,7 +162,7 @@ def _masks(report: Report) -> Table:
         known = published_for(run, report.comparable)
         rows.append(
             (
-                run.title,
+                _called(report, run),
                 *_pair(run.asked, "miou"),
                 _plain(known.paper),
                 _plain(known.coarse),
@@ -165,7 +177,7 @@ def _masks(report: Report) -> Table:
 def _presence(report: Report) -> Table:
     columns = ("method", "mAP", "F1", "P", "R", "pooled F1", "pooled P", "pooled R")
     rows = tuple(
-        (run.title, *(_share(value) for value in run.presence.model_dump().values()))
+        (_called(report, run), *(_share(value) for value in run.presence.model_dump().values()))
         for run in report.runs
     )
     return Table("Which classes are in a picture (Table 2)", columns, rows)
@@ -174,7 +186,7 @@ def _presence(report: Report) -> Table:
 def _told(report: Report) -> Table:
     columns = ("method", "mIoU*", "mIoU", "pixel accuracy*", "pixel accuracy")
     rows = tuple(
-        (run.title, *_pair(run.told, "miou"), *_pair(run.told, "pixel_accuracy"))
+        (_called(report, run), *_pair(run.told, "miou"), *_pair(run.told, "pixel_accuracy"))
         for run in report.runs
     )
     return Table("Masks, told which classes are in each picture (Table 3)", columns, rows)
@@ -191,7 +203,7 @@ def _seconds(report: Report) -> Table:
         known = others.refined_milliseconds or others.coarse_milliseconds
         rows.append(
             (
-                run.title,
+                _called(report, run),
                 *(_milliseconds(run.seconds.get(stage)) for stage in stages),
                 _milliseconds(run.seconds_a_picture),
                 NOTHING if known is None else f"{known} ms",
@@ -202,7 +214,7 @@ def _seconds(report: Report) -> Table:
 
 def _heads(report: Report) -> Table:
     swept = [run for run in report.runs if run.heads]
-    columns = ("heads", *(run.title for run in swept))
+    columns = ("heads", *(_called(report, run) for run in swept))
     fusions = dict.fromkeys(head.fusion for run in swept for head in run.heads)
     by_run = [{head.fusion: head.miou for head in run.heads} for run in swept]
     rows = tuple(
@@ -232,7 +244,7 @@ def _thresholds(report: Report) -> Table:
 
 
 def _classes(report: Report) -> Table:
-    columns = ("class", *(run.title for run in report.runs))
+    columns = ("class", *(_called(report, run) for run in report.runs))
     figures = [run.asked.best for run in report.runs]
     names = dict.fromkeys(name for one in figures for name in one.iou)
     rows = tuple(
@@ -244,8 +256,20 @@ def _classes(report: Report) -> Table:
 
 
 def _failures(report: Report) -> Table:
-    rows = tuple((failure.picture, failure.reason) for failure in report.failures)
-    return Table("Pictures that could not be evaluated", ("picture", "reason"), rows)
+    """Which pictures failed, with which methods if not with all, and why."""
+    rows = []
+    for failure in report.failures:
+        failed = [run.title for run in report.runs if failure in run.failures]
+        by_some = len(failed) < len(report.runs)
+        rows.append((failure.picture, ", ".join(failed) if by_some else NOTHING, failure.reason))
+    title = "Pictures that could not be evaluated"
+    return Table(title, ("picture", "with", "reason"), tuple(rows))
+
+
+def _called(report: Report, run: Run) -> str:
+    """A run's title, and over how many pictures its figures are if it failed on some."""
+    over = report.evaluated(run)
+    return f"{run.title} ({over})" if over else run.title
 
 
 def _pair(masks: Masks, name: str) -> Iterator[str]:

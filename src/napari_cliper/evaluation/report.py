@@ -149,7 +149,10 @@ class Run(_Data):
     tuned : Tuned or None
     heads : tuple of Head
         The sweep over the heads, if one was asked for.
+    evaluated : int or None
+        How many of the report's pictures all figures are over; None in files of earlier versions.
     failures : tuple of Failure
+        The others.
     """
 
     title: str
@@ -167,6 +170,7 @@ class Run(_Data):
     scores: dict[str, float]
     tuned: Tuned | None = None
     heads: tuple[Head, ...] = ()
+    evaluated: int | None = None
     failures: tuple[Failure, ...] = ()
 
 
@@ -214,8 +218,13 @@ class Report(_Data):
             f"{counted}; {self.machine}"
         )
 
+    def evaluated(self, run: Run) -> str | None:
+        """Over how many pictures a run's figures are, where these are not all; else None."""
+        if run.evaluated in (None, self.pictures):
+            return None
+        return f"{run.evaluated} of {self.pictures} pictures"
+
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """Each picture that failed, once."""
-        found = {failure.picture: failure for run in self.runs for failure in run.failures}
-        return tuple(found.values())
+        """Each picture that failed, once for each reason."""
+        return tuple(dict.fromkeys(failure for run in self.runs for failure in run.failures))

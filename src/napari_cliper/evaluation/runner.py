@@ -1,6 +1,6 @@
 """One model on one data set: each picture is encoded once, and judged in every way."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -75,7 +75,7 @@ class Outcome:
 
 @dataclass(eq=False)
 class _Tally:
-    """What is counted in the course of a run; its size does not depend on how many pictures."""
+    """What is counted in the course of a run: of a picture, a few numbers for each class."""
 
     classes: int
     compensated: bool = False
@@ -178,8 +178,8 @@ def evaluate(
             f"None of the pictures could be evaluated, the first, “{first.picture}”, for this "
             f"reason: {first.reason}"
         )
-    extremes = yield from _extremes(model, dataset, tally.scores, thresholds, title)
-    return Outcome(_run(model, dataset, title, tally, stages), extremes, watched)
+    examples = yield from extremes(model, dataset, tally.scores, thresholds, title)
+    return Outcome(_run(model, dataset, title, tally, stages), examples, watched)
 
 
 def _shown(title: str, done: int, total: int, step: Step) -> Step:
@@ -232,10 +232,10 @@ def _count(tally: _Tally, seen: _Seen, dataset: Dataset) -> None:
         tally.scores[example.name] = example.score
 
 
-def _extremes(
+def extremes(
     model: Segmenter,
     dataset: Dataset,
-    scores: dict[str, float],
+    scores: Mapping[str, float],
     thresholds: Thresholds | None,
     title: str,
 ) -> Steps[tuple[Example, ...]]:
@@ -270,6 +270,7 @@ def _run(model: Segmenter, dataset: Dataset, title: str, tally: _Tally, stages: 
         seconds={} if kept else stages.medians(),
         seconds_a_picture=None if kept else stages.total(),
         scores=tally.scores,
+        evaluated=len(tally.rows),
         failures=tuple(tally.failures),
     )
 
