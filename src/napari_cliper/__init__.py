@@ -3,8 +3,8 @@
 The scripting interface; importing it costs nothing, since each name is loaded when first used.
 
 >>> import napari_cliper as nc
->>> sorted(nc.__all__)
-['ClassList', 'NapariCliperError', 'Segmenter', 'load', 'load_labels', 'save_labels']
+>>> sorted(nc.__all__)[3:]
+['load', 'load_labels', 'save_labels', 'segment_tiled']
 """
 
 from importlib import import_module
@@ -15,8 +15,17 @@ if TYPE_CHECKING:
     from napari_cliper.errors import NapariCliperError
     from napari_cliper.files.indexed_png import load_labels, save_labels
     from napari_cliper.segmenter import Segmenter, load
+    from napari_cliper.tiles.segmenting import segment_tiled
 
-__all__ = ["ClassList", "NapariCliperError", "Segmenter", "load", "load_labels", "save_labels"]
+__all__ = [
+    "ClassList",
+    "NapariCliperError",
+    "Segmenter",
+    "load",
+    "load_labels",
+    "save_labels",
+    "segment_tiled",
+]
 
 _HOMES = {
     "ClassList": "annotation.class_list",
@@ -25,6 +34,7 @@ _HOMES = {
     "load": "segmenter",
     "load_labels": "files.indexed_png",
     "save_labels": "files.indexed_png",
+    "segment_tiled": "tiles.segmenting",
 }
 
 

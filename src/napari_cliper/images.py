@@ -55,16 +55,36 @@ def to_rgb(
     except (TypeError, ValueError) as error:  # rows of different length, for example
         raise NapariCliperError(f"This is not a picture ({error}): give a numpy array.") from error
     _check_type(pixels)
-    if pixels.dtype.kind == "f" and pixels.dtype.itemsize > 8:
-        with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite
-            pixels = pixels.astype(np.float64)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     _check_shape(pixels)
+    return part_to_rgb(pixels, contrast_limits, gamma)
+
+
+def part_to_rgb(
+    pixels: NDArray[np.generic],
+    contrast_limits: tuple[float, float] | None = None,
+    gamma: float = 1.0,
+) -> NDArray[np.uint8]:
+    """`to_rgb` of a part of a picture, of whatever sides; shape and type are not checked.
+
+    Parameters
+    ----------
+    pixels : (h, w, C) array
+    contrast_limits, gamma
+        As of `to_rgb`.
+
+    Returns
+    -------
+    (h, w, 3) uint8 array
+    """
+    if pixels.dtype.kind == "f" and pixels.dtype.itemsize > 8:
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite
+            pixels = pixels.astype(np.float64)
     channels = pixels.shape[2]
     colors = pixels[..., :3]
     if contrast_limits is None:
-        contrast_limits = _natural_limits(colors, from_zero=channels > 1)
+        contrast_limits = natural_limits(colors, from_zero=channels > 1)
     else:
         contrast_limits = _checked_limits(contrast_limits)
     rgb = _spread(colors, contrast_limits, gamma)
@@ -72,7 +92,7 @@ def to_rgb(
         rgb = np.repeat(rgb, 3, axis=2)
     elif channels == 4:
         alpha = pixels[..., 3:]
-        opacity = _spread(alpha, _natural_limits(alpha, from_zero=True))
+        opacity = _spread(alpha, natural_limits(alpha, from_zero=True))
         if opacity.min() < 255:
             rgb = ((rgb * opacity.astype(np.uint16) + 127) // 255).astype(np.uint8)
     return np.ascontiguousarray(rgb)
@@ -139,7 +159,7 @@ def _spread(
     return _scale(pixels, low, high, gamma)
 
 
-def _natural_limits(pixels: NDArray[np.generic], from_zero: bool) -> tuple[float, float]:
+def natural_limits(pixels: NDArray[np.generic], from_zero: bool) -> tuple[float, float]:
     """The limits `to_rgb` describes; `from_zero` keeps 0 at 0."""
     kind = pixels.dtype.kind
     if kind == "b":
@@ -163,9 +183,7 @@ def _natural_limits(pixels: NDArray[np.generic], from_zero: bool) -> tuple[float
     return low, high
 
 
-def _scale(
-    values: NDArray[np.generic], low: float, high: float, gamma: float
-) -> NDArray[np.uint8]:
+def _scale(values: NDArray[np.generic], low: float, high: float, gamma: float) -> NDArray[np.uint8]:
     # Halved first: the difference of two large floats may be infinite, of two halves never; but
     # of the two smallest ones it is 0.
     span = high / 2 - low / 2 or sys.float_info.min

@@ -1,6 +1,6 @@
 """What is found in one picture, in numpy arrays and a class list's words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.cliper import Encoding, Scores, Settings
-from napari_cliper.cliper.labelling import Labeller, Thresholds
+from napari_cliper.cliper.labelling import Labeller, Part, Thresholds
 from napari_cliper.errors import NapariCliperError
 
 
@@ -63,12 +63,40 @@ class Result:
         """
         return _numpy(self._refined.uncertainty(self._thresholds, self._known))
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture, in pixels."""
+        return self._refined.size
+
+    def labels_by_part(
+        self, parts: Iterable[Part], coarse: bool = False
+    ) -> Iterator[NDArray[np.uint16]]:
+        """Labels of some rows and columns after others: no whole map need fit into memory.
+
+        Scribbles do not count.
+
+        Parameters
+        ----------
+        parts : iterable of (slice of rows, slice of columns)
+        coarse : bool
+            Whether they are wanted as before fine-grained compensation.
+
+        Yields
+        ------
+        (h, w) uint16, for each part
+        """
+        labeller = self._coarse if coarse else self._refined
+        for labels in labeller.labels_by_part(parts, self._thresholds, self._known):
+            yield self._ids(labels)
+
     def _label(self, labeller: Labeller) -> NDArray[np.uint16]:
+        return self._ids(labeller.labels(self._thresholds, self._known))
+
+    def _ids(self, labels: Tensor) -> NDArray[np.uint16]:
+        """Ids for places in the class list, counted from 1."""
         ids = np.array([0, *self.classes.ids], np.uint16)
-        labels: NDArray[np.uint16] = ids.take(
-            labeller.labels(self._thresholds, self._known).cpu().numpy()
-        )
-        return labels
+        taken: NDArray[np.uint16] = ids.take(labels.cpu().numpy())
+        return taken
 
 
 @dataclass(frozen=True, eq=False)

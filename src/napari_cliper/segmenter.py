@@ -114,11 +114,15 @@ class Segmenter:
         NapariCliperError
             If this is not a picture that can be segmented.
         """
-        return _finish(self.encode_steps(image, inspect))
+        return finish(self.encode_steps(image, inspect))
 
-    def encode_steps(self, image: ArrayLike, inspect: bool = False) -> Steps[Encoding]:
-        """`encode` as a generator of steps."""
+    def encode_steps(
+        self, image: ArrayLike, inspect: bool = False, keep: bool = True
+    ) -> Steps[Encoding]:
+        """`encode` as a generator of steps; without `keep`, it is not kept for the next time."""
         pixels = to_rgb(image)
+        if not keep:
+            return (yield from self._encode(pixels, inspect))
         picture = digest(pixels)
         encoding = self.encodings.get((self.kept_as, picture), inspect)
         if encoding is not None:
@@ -173,7 +177,7 @@ class Segmenter:
         NapariCliperError
             If the picture or the classes cannot be used, or a name is too long.
         """
-        return _finish(self.score_steps(image, classes))
+        return finish(self.score_steps(image, classes))
 
     def classify(
         self,
@@ -195,7 +199,7 @@ class Segmenter:
         NapariCliperError
             If the picture or the classes cannot be used, or a name is too long.
         """
-        return _finish(self.classify_steps(image, classes, presence_threshold))
+        return finish(self.classify_steps(image, classes, presence_threshold))
 
     def classify_steps(
         self,
@@ -233,7 +237,7 @@ class Segmenter:
         NapariCliperError
             If the picture or the classes cannot be used, or a name is too long.
         """
-        return _finish(
+        return finish(
             self.segment_steps(image, classes, presence_threshold, background_threshold, present)
         )
 
@@ -301,7 +305,7 @@ class Segmenter:
         return found
 
 
-def _finish(steps: Steps[T]) -> T:
+def finish(steps: Steps[T]) -> T:
     """Run steps to their end; a notice among them becomes a warning."""
 
     def warn(step: Step) -> None:

@@ -1,18 +1,25 @@
 """Scores and thresholds become label maps (METHOD step 7)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_cliper.cliper.resampling import enlargement, interpolation, middles
 from napari_cliper.cliper.scribbles import Scribbles
 from napari_cliper.errors import NapariCliperError
 
 # Pixels of all classes that are worked on at a time: few enough to stay in the processor's cache.
 _CHUNK = 500_000
+
+Part: TypeAlias = tuple[slice, slice]
+"""Rows and columns of a picture."""
 
 
 def presence(coarse: Tensor, refined: Tensor) -> Tensor:
@@ -23,44 +30,42 @@ def presence(coarse: Tensor, refined: Tensor) -> Tensor:
     return (refined.flatten(1).amax(dim=1) + coarse.flatten(1).amax(dim=1)) / 2
 
 
-def resized_rows(maps: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+def resized_rows(
+    maps: Tensor, size: tuple[int, int], part: Part | None = None
+) -> Iterator[tuple[slice, Tensor]]:
     """The maps in the picture's size, some rows at a time, so that they need not be in memory.
-
-    Bilinear, without corner alignment, as two products with matrices: several times faster than
-    the interpolation itself, which is asked for the matrices only.
 
     Parameters
     ----------
     maps : (C, gh, gw) float
     size : (H, W)
+    part : (rows, columns) or None
+        Which pixels are wanted; None for all.
 
     Yields
     ------
     rows : slice
-    resized : (C, rows, W) float32
+        Of the part.
+    resized : (C, rows, w) float32
     """
-    down, across = (
-        _interpolation(*pair, maps.device) for pair in zip(maps.shape[1:], size, strict=True)
+    part = part or (slice(0, size[0]), slice(0, size[1]))
+    (needed, down), (beside, across) = (
+        enlargement(pixels, whole, places, maps.device)
+        for pixels, whole, places in zip(part, size, maps.shape[1:], strict=True)
     )
-    wide = maps.float() @ across.T
-    step = max(1, _CHUNK // max(1, len(maps) * size[1]))
-    for start in range(0, size[0], step):
-        rows = slice(start, min(start + step, size[0]))
+    wide = maps[:, needed, beside].float() @ across.T
+    step = max(1, _CHUNK // max(1, len(maps) * len(across)))
+    for start in range(0, len(down), step):
+        rows = slice(start, min(start + step, len(down)))
         yield rows, down[rows] @ wide
 
 
-def _interpolation(places: int, pixels: int, device: torch.device) -> Tensor:
-    """(pixels, places) float32: what each place contributes to each pixel of a line."""
-    unit = torch.eye(places, device=device)[None]
-    return F.interpolate(unit, pixels, mode="linear", align_corners=False)[0].T.contiguous()
-
-
-def _corners(places: int, pixels: int) -> Tensor:
-    """Of a line's pixels, those that are first or last between two places, (n,) int64."""
-    between = ((torch.arange(pixels) + 0.5) * places / pixels - 0.5).floor()
-    change = torch.ones(pixels + 1, dtype=torch.bool)
-    change[1:-1] = between.diff() != 0
-    return (change[1:] | change[:-1]).nonzero()[:, 0]
+def _corners(places: int, pixels: int) -> NDArray[np.float64]:
+    """Where the pixels are that are first or last between two places, (n,) float64, in places."""
+    positions = middles(slice(0, pixels), pixels, places)
+    change = np.ones(pixels + 1, bool)
+    change[1:-1] = np.diff(np.floor(positions)) != 0
+    return positions[change[1:] | change[:-1]]
 
 
 @dataclass(frozen=True)
@@ -165,11 +170,13 @@ class Labeller:
         largest: only those are looked at.
         """
         down, across = (
-            _interpolation(*pair, self.maps.device)[_corners(*pair)]
-            for pair in zip(self.maps.shape[1:], self.size, strict=True)
+            interpolation(_corners(places, pixels), places, self.maps.device)
+            for places, pixels in zip(self.maps.shape[1:], self.size, strict=True)
         )
-        corners = (down @ self.maps.float() @ across.T).flatten(1)
-        return corners.amin(dim=1), corners.amax(dim=1)
+        # One by one: those of a large picture's classes together need not fit into memory.
+        ends = [torch.stack((down @ one.float() @ across.T).aminmax()) for one in self.maps]
+        low, high = torch.stack(ends).T
+        return low, high
 
     def scores(self) -> Tensor:
         """Each class's score a pixel, present or not, (C, H, W) float32."""
@@ -211,6 +218,22 @@ class Labeller:
         """
         return self._ranking(thresholds, known).labels(thresholds.background)
 
+    def labels_by_part(
+        self, parts: Iterable[Part], thresholds: Thresholds, known: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """The same for some rows and columns after others, so that no whole map is in memory.
+
+        Strokes do not count.
+
+        Yields
+        ------
+        (h, w) integers, for each part
+        """
+        found = self._found(thresholds, known)
+        maps, numbers = self.scaled[found], _numbers(found)
+        for part in parts:
+            yield _rank(maps, numbers, self.size, part).labels(thresholds.background)
+
     def uncertainty(self, thresholds: Thresholds, known: Tensor | None = None) -> Tensor:
         """One minus the margin between the two best scores, the background's among them.
 
@@ -244,22 +267,36 @@ class Labeller:
         return ranking
 
     def _rank(self, found: Tensor) -> Ranking:
-        # Where no score is above 0 there is no winner.
-        best = self.scaled.new_zeros(self.size)
         shown = self._shown(found)
-        numbers = shown.nonzero()[:, 0] + 1
-        numbers = numbers.to(torch.uint8 if len(shown) < 256 else torch.int32)
-        winner = numbers.new_zeros(self.size)
-        if len(numbers) > 0:
-            for rows, chunk in resized_rows(self._corrected(found)[shown], self.size):
-                score, place = chunk.max(dim=0)  # the first of equals
-                best[rows] = score.clamp_(min=0)
-                winner[rows] = numbers[place].masked_fill_(score == 0, 0)
+        ranking = _rank(self._corrected(found)[shown], _numbers(shown), self.size)
         if self.scribbles is not None:
             pixels, labels = self.scribbles.pixels, self.scribbles.labels
-            winner.view(-1)[pixels] = labels.to(winner.dtype)
-            best.view(-1)[pixels] = (labels > 0).to(best.dtype)  # above whatever threshold
-        return Ranking(winner, best)
+            ranking.winner.view(-1)[pixels] = labels.to(ranking.winner.dtype)
+            # Above whatever threshold.
+            ranking.best.view(-1)[pixels] = (labels > 0).to(ranking.best.dtype)
+        return ranking
+
+
+def _numbers(shown: Tensor) -> Tensor:
+    """I + 1 of each class that is shown, (n,) integers."""
+    numbers = shown.nonzero()[:, 0] + 1
+    return numbers.to(torch.uint8 if len(shown) < 256 else torch.int32)
+
+
+def _rank(
+    maps: Tensor, numbers: Tensor, size: tuple[int, int], part: Part | None = None
+) -> Ranking:
+    """The ranking of all pixels, or those of a part, among maps that are called by numbers."""
+    rows, columns = part or (slice(0, size[0]), slice(0, size[1]))
+    # Where no score is above 0 there is no winner.
+    best = maps.new_zeros(rows.stop - rows.start, columns.stop - columns.start)
+    winner = numbers.new_zeros(best.shape)
+    if len(numbers) > 0:
+        for some, chunk in resized_rows(maps, size, part):
+            score, place = chunk.max(dim=0)  # the first of equals
+            best[some] = score.clamp_(min=0)
+            winner[some] = numbers[place].masked_fill_(score == 0, 0)
+    return Ranking(winner, best)
 
 
 def refined_in_part(coarse: Tensor, refined: Tensor, refinement: float) -> Tensor:

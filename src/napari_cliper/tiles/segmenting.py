@@ -1,0 +1,248 @@
+"""Window by window: large pictures in bounded memory, and small things in more detail.
+
+One mechanism for both. Each window is looked at as a picture of its own; the maps of all windows
+are blended into those of the picture (`cliper.windows`), and so is the picture looked at as a
+whole, which knows what a window alone cannot. Only then come presence, the stretching of each
+class's scores and the thresholds (METHOD step 7), so that no window is treated by itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_cliper.annotation.class_list import ClassList
+from napari_cliper.cliper import Scores
+from napari_cliper.cliper.labelling import presence
+from napari_cliper.cliper.steps import Step, Steps, T
+from napari_cliper.cliper.windows import Blend, Layout
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.images import MIN_SIDE
+from napari_cliper.result import Result, Scored
+from napari_cliper.segmenter import Segmenter, finish
+from napari_cliper.tiles.picture import Lazy, Picture
+from napari_cliper.tiles.stored import StoredResult, check_output, store_steps
+
+USUAL_WINDOW = 1024  # pixels: what photographs are taken to show is seldom larger
+LARGEST = 1e9  # bytes of the picture's maps
+FLOAT = 4  # bytes of each entry
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a picture is looked at.
+
+    Attributes
+    ----------
+    window : int or None
+        Pixels of a window's side. None takes 1024, or half the picture's shorter side if that is
+        less.
+    overlap : float in [0.05, 0.75]
+        The least share of a window that the next one holds, too.
+    context : float in [0, 1)
+        How much the picture as a whole counts; the windows count the rest. 0 does not look at it.
+
+    Raises
+    ------
+    NapariCliperError
+        If a number is outside its range.
+    """
+
+    window: int | None = None
+    overlap: float = 0.25
+    context: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.window is not None and self.window < MIN_SIDE:
+            raise NapariCliperError(
+                f"A window of {self.window} pixels is too small: give at least {MIN_SIDE}."
+            )
+        if not 0.05 <= self.overlap <= 0.75:
+            raise NapariCliperError(
+                f"An overlap of {self.overlap} makes no sense: give 0.05 to 0.75."
+            )
+        if not 0 <= self.context < 1:
+            raise NapariCliperError(
+                f"A share of {self.context} for the whole picture makes no sense: give 0 to less "
+                "than 1."
+            )
+
+    def layouts(self, size: tuple[int, int]) -> list[tuple[Layout, float, str]]:
+        """The windows, and those for context, with what each counts and what it is called."""
+        window = self.window or max(MIN_SIDE, min(USUAL_WINDOW, min(size) // 2))
+        fine = Layout.of(size, window, self.overlap)
+        if len(fine) == 1 or self.context == 0:
+            return [(fine, 1.0, "Window")]
+        # One window of the whole picture, unless it is very long.
+        whole = Layout.of(size, max(size), self.overlap)
+        return [(fine, 1 - self.context, "Window"), (whole, self.context, "Whole picture")]
+
+
+USUAL = Tiling()
+Image = Lazy | Sequence[Lazy]
+Limits = tuple[float, float] | None
+
+
+def segment_tiled(
+    model: Segmenter,
+    image: Image,
+    classes: str | ClassList,
+    *,
+    window: int | None = None,
+    overlap: float = USUAL.overlap,
+    context: float = USUAL.context,
+    presence_threshold: float | None = None,
+    background_threshold: float | None = None,
+    present: str | Sequence[str] | None = None,
+    contrast_limits: Limits = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> Result | StoredResult:
+    """Find classes in a picture window by window: a large one, or one with small things in it.
+
+    Parameters
+    ----------
+    model : Segmenter
+    image : array, or sequence of arrays
+        (H, W), (H, W, 3) or (H, W, 4) of any size: of numpy, dask, zarr, tensorstore, or whatever
+        has a shape, a dtype and slices. It is read window by window. As a list, the picture and
+        smaller copies of it, of which the smallest that is large enough is read.
+    classes : str or ClassList
+        One class a line or separated by semicolons: `name`, or `name = synonym, synonym`.
+    window, overlap, context
+        As of `Tiling`.
+    presence_threshold, background_threshold, present
+        As of `Scored.label`.
+    contrast_limits : (low, high) or None
+        The values that become black and white, as of `images.to_rgb`.
+    output : str, Path or None
+        An OME-Zarr folder that is made for the labels; its name ends in ``.zarr``. Without one, the
+        result makes its labels in memory when it is asked for them.
+    overwrite : bool
+        Whether a Zarr folder that is there may be replaced.
+
+    Returns
+    -------
+    Result or StoredResult
+        The latter where an output is given: its `labels` are read from disk part by part.
+
+    Raises
+    ------
+    NapariCliperError
+        If the picture, the classes, a number or the output cannot be used, or a window cannot be
+        read; nothing is left on disk then.
+    """
+    tiling = Tiling(window, overlap, context)
+    return finish(
+        segment_tiled_steps(
+            model,
+            image,
+            classes,
+            tiling,
+            presence_threshold=presence_threshold,
+            background_threshold=background_threshold,
+            present=present,
+            contrast_limits=contrast_limits,
+            output=output,
+            overwrite=overwrite,
+        )
+    )
+
+
+def segment_tiled_steps(
+    model: Segmenter,
+    image: Image,
+    classes: str | ClassList,
+    tiling: Tiling = USUAL,
+    *,
+    presence_threshold: float | None = None,
+    background_threshold: float | None = None,
+    present: str | Sequence[str] | None = None,
+    contrast_limits: Limits = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+) -> Steps[Result | StoredResult]:
+    """`segment_tiled` as a generator of steps; closing it leaves nothing on disk."""
+    classes = ClassList.parse(classes)
+    # All mistakes show before the long work.
+    model.engine.thresholds(presence_threshold, background_threshold)
+    classes.known(present)
+    picture = yield from Picture.of(image, contrast_limits)
+    if output is not None:
+        check_output(Path(output), picture.size, classes, overwrite)
+    scored = yield from score_windows(model, picture, classes, tiling)
+    result = scored.label(presence_threshold, background_threshold, present)
+    if output is None:
+        return result
+    return (yield from store_steps(result, Path(output), overwrite))
+
+
+def score_windows(
+    model: Segmenter, picture: Picture, classes: ClassList, tiling: Tiling
+) -> Steps[Scored]:
+    """Compare a picture with words, window by window.
+
+    Parameters
+    ----------
+    model : Segmenter
+    picture : Picture
+    classes : ClassList
+    tiling : Tiling
+
+    Yields
+    ------
+    Step, named after the window that is looked at
+
+    Returns
+    -------
+    Scored
+        Labels at any thresholds, as of a picture that was looked at once.
+
+    Raises
+    ------
+    NapariCliperError
+        If a name is too long, a window cannot be read, or the maps would be too large.
+    """
+    rows = yield from model.word_steps(classes)
+    coarse = refined = Blend.empty(0, (0, 0))
+    for layout, share, title in tiling.layouts(picture.size):
+        for number, window in enumerate(layout.windows()):
+            name = f"{title} {number + 1} of {len(layout)}"
+            yield Step(name, number, len(layout))
+            pixels = picture.read(layout.part(window))
+            looking = model.encode_steps(pixels, keep=False)
+            encoding = yield from _named(looking, name, number, len(layout))
+            scores = model.engine.score(encoding, *rows)
+            if not len(coarse.maps):
+                coarse, refined = _blends(layout, scores)
+            coarse.add(layout, window, scores.coarse, share)
+            refined.add(layout, window, scores.refined, share)
+    found = presence(coarse.maps, refined.maps)
+    scores = Scores(picture.size, coarse.maps, refined.maps, found)
+    return Scored(classes, scores, model.engine.settings)
+
+
+def _named(steps: Steps[T], name: str, done: int, total: int) -> Steps[T]:
+    """The same steps under a name of ours; notices keep theirs."""
+    try:
+        while True:
+            step = next(steps)
+            yield step if step.notice else Step(name, done, total)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        steps.close()
+
+
+def _blends(layout: Layout, scores: Scores) -> tuple[Blend, Blend]:
+    """Empty maps of the whole picture, coarse and refined."""
+    maps = scores.coarse, scores.refined
+    grids = [layout.grid((one.shape[1], one.shape[2])) for one in maps]
+    needed = FLOAT * len(scores.coarse) * sum(rows * columns for rows, columns in grids)
+    if needed > LARGEST:
+        raise NapariCliperError(
+            f"The maps of {len(scores.coarse)} classes would take {needed / 1e9:.1f} GB: take "
+            "larger windows, or fewer classes at a time."
+        )
+    coarse, refined = (Blend.empty(len(scores.coarse), grid) for grid in grids)
+    return coarse, refined
