@@ -782,16 +782,141 @@ def test_masks_of_another_picture_are_not_touched(
     assert segment(1, of=other) is second
 
 
-def test_each_plane_of_a_stack_has_its_own(viewer: ViewerModel, segment: Segment) -> None:
-    stack = viewer.add_image(np.zeros((3, *SHAPE)))
+def test_the_planes_of_a_stack_are_one_layer(viewer: ViewerModel, segment: Segment) -> None:
+    stack = viewer.add_image(np.zeros((3, *SHAPE)), scale=(4, 1, 1))
     first = segment(1, of=stack)
-    paint(first.layer)
-    viewer.dims.set_point(0, 2)
+    layer = first.layer
+    viewer.dims.set_point(0, 8)
+    assert masks.of(layer) is None
     second = segment(2, of=stack)
+    assert second.layer is layer
     assert second is not first
-    assert np.all(second.layer.data == 2)
+    assert masks.of(layer) is second
+    assert [np.unique(plane).tolist() for plane in layer.data] == [[1], [0], [2]]
+    assert tuple(layer.scale) == (4, 1, 1)
+    assert len(layer._undo_history) == 0
     viewer.dims.set_point(0, 0)
-    assert segment(2, of=stack) is not second
+    assert masks.of(layer) is first
+    assert segment(2, of=stack) is first
+    assert np.all(layer.data[0] == 2)
+
+
+@pytest.fixture
+def layer(viewer: ViewerModel, segment: Segment) -> Labels:
+    """Of a stack of three, whose first and last plane were segmented; the last is shown."""
+    stack = viewer.add_image(np.zeros((3, *SHAPE)), name="stack")
+    viewer.dims.set_point(0, 0)
+    layer = segment(1, of=stack).layer
+    viewer.dims.set_point(0, 2)
+    segment(2, of=stack)
+    return layer
+
+
+def planes(layer: Labels) -> list[Mask | None]:
+    key = layer.metadata["napari-cliper"]["plane"]
+    return [masks.on(layer, (*key, str(place))) for place in range(3)]
+
+
+@pytest.mark.parametrize("way", ["paint", "fill", "polygon", "set"])
+def test_a_stroke_belongs_to_its_plane(
+    layer: Labels, segment: Segment, viewer: ViewerModel, way: str
+) -> None:
+    first, _, last = planes(layer)
+    if way == "paint":
+        layer.paint((2, 20, 30), 7)
+    elif way == "fill":
+        layer.fill((2, 20, 30), 7)
+    elif way == "polygon":
+        layer.paint_polygon([(2, 5, 5), (2, 5, 30), (2, 30, 30)], 7)
+    else:
+        layer.data_setitem((np.array([2]), np.array([3]), np.array([4])), 7)
+    count = int((layer.data[2] == 7).sum())
+    assert count >= 1
+    assert (first.painted.count(), last.painted.count()) == (0, count)
+    stack = viewer.layers["stack"]
+    segment(1, of=stack)
+    assert int((layer.data[2] == 7).sum()) == count
+    assert last.painted.count() == count
+    layer.undo()  # the update
+    layer.undo()  # the stroke
+    assert last.painted.count() == 0
+    assert np.all(layer.data[2] == 2)
+    layer.redo()
+    assert last.painted.count() == count
+
+
+def test_undo_of_another_plane_is_noticed(layer: Labels, viewer: ViewerModel) -> None:
+    first, _, _ = planes(layer)
+    viewer.dims.set_point(0, 0)
+    layer.paint((0, 20, 30), 7)
+    assert first.painted.count() > 0
+    viewer.dims.set_point(0, 2)
+    layer.undo()
+    assert first.painted.count() == 0
+    assert np.all(layer.data[0] == 1)
+
+
+def test_a_plane_that_was_not_segmented_can_be_painted_first(
+    layer: Labels, viewer: ViewerModel, segment: Segment
+) -> None:
+    viewer.dims.set_point(0, 1)
+    layer.paint((1, 20, 30), 7)
+    (_, middle, _), theirs = planes(layer), layer.data[1] == 7
+    assert np.array_equal(middle.painted.mask, theirs)
+    segment(1, of=viewer.layers["stack"])
+    assert np.array_equal(layer.data[1] == 7, theirs)
+    assert np.all(layer.data[1][~theirs] == 1)
+    # Values that came without a word are a person's, too.
+    assert planes(layer)[1] is middle
+
+
+def test_values_that_came_without_a_word_are_the_persons(
+    layer: Labels, viewer: ViewerModel, segment: Segment
+) -> None:
+    layer.data[1, 5:9, 5:9] = 2
+    viewer.dims.set_point(0, 1)
+    mask = segment(1, of=viewer.layers["stack"])
+    assert np.all(mask.data[5:9, 5:9] == 2)
+    assert mask.painted.count() == 16
+
+
+def test_a_brush_that_goes_through_planes(layer: Labels) -> None:
+    layer.n_edit_dimensions = 3
+    layer.brush_size = 7
+    layer.paint((2, 20, 30), 7)
+    for mask, plane in zip(planes(layer), layer.data, strict=True):
+        assert np.array_equal(mask.painted.mask, plane == 7)
+        assert mask.painted.count() > 0
+    layer.undo()
+    assert [mask.painted.count() for mask in planes(layer)] == [0, 0, 0]
+
+
+def test_painting_what_is_there_protects_it_in_its_plane(layer: Labels) -> None:
+    layer.paint((2, 20, 30), 2)
+    counts = [mask.painted.count() if mask else 0 for mask in planes(layer)]
+    assert counts[0] == counts[1] == 0 < counts[2]
+
+
+def test_a_correction_and_its_undo_stay_in_their_plane(layer: Labels) -> None:
+    first, _, last = planes(layer)
+    before = layer.data.copy()
+    last.correct(np.full(SHAPE, 1, np.uint16), theirs=np.ones(SHAPE, bool))
+    assert np.all(layer.data[2] == 1)
+    assert np.array_equal(layer.data[:2], before[:2])
+    layer.undo()
+    assert np.array_equal(layer.data, before)
+    assert first.painted.count() == 0
+
+
+def test_a_large_label_widens_all_planes(
+    layer: Labels, segment: Segment, viewer: ViewerModel
+) -> None:
+    before = layer.data.copy()
+    far = ClassList(classes=(ClassEntry(id=300, name="far"),))
+    segment(300, of=viewer.layers["stack"], classes=far)
+    assert layer.data.dtype == np.uint16
+    assert np.all(layer.data[2] == 300)
+    assert np.array_equal(layer.data[:2], before[:2])
 
 
 def test_roles_do_not_mix(segment: Segment) -> None:

@@ -68,7 +68,7 @@ def test_only_pictures_are_offered(viewer: ViewerModel, box: PictureBox) -> None
     plane = shown_plane(viewer, picture)
     classes = ClassList.parse("cat")
     show_mask(viewer, plane, labels_layer("refined", PIXELS, classes), classes)
-    show(viewer, plane, map_layer("attention", np.ones((4, 6), np.float32), PIXELS.shape))
+    show(viewer, plane, map_layer("attention", np.ones((4, 6), np.float32)))
     assert names(box) == ["a"]
 
 

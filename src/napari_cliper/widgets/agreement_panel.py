@@ -81,12 +81,13 @@ class AgreementPanel(QWidget):
         try:
             mask = self._corrections.needed_mask()
             other = self.others.layer
-            theirs = as_labels(mask.proposal if other is None else np.asarray(other.data), None)
+            labels = mask.proposal if other is None else np.asarray(mask.part_of(other.data))
+            theirs = as_labels(labels, None)
         except NapariCliperError as error:
             self.failed.emit(error)
             return
         plane, classes = mask.plane, mask.classes
-        ours = mask.layer.data.copy()
+        ours = mask.data.copy()
 
         def work() -> tuple[Agreement, NDArray[np.uint8]]:
             return compare(ours, theirs, classes.ids), difference(ours, theirs)

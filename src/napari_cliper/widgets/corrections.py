@@ -63,9 +63,11 @@ class Corrections(QObject):
         self._last: weakref.ref[Labels] | None = None
         self._region: tuple[Mask, NDArray[np.bool_]] | None = None
         self._label = 0  # of the chosen region
+        self._turned_to: Callable[[], Mask | None] = _nothing
         self._change: Change | None = None
         viewer.layers.selection.events.active.connect(self._note_active)
         viewer.layers.events.removed.connect(self._forget_removed)
+        viewer.dims.events.current_step.connect(self._turn)
 
     @property
     def _viewer(self) -> Viewer:
@@ -76,11 +78,15 @@ class Corrections(QObject):
     @property
     def mask(self) -> Mask | None:
         """The mask that is corrected: the active layer, else the one that was active last."""
-        layer = self._last() if self._last is not None else None
+        layer = self._last_layer
         if layer is None or layer not in self._viewer.layers:
-            known = [m for m in masks.masks(self._viewer) if m.role == "refined"]
-            return known[-1] if known else None
+            known = (masks.of(layer) for layer in reversed(self._viewer.layers))
+            return next((mask for mask in known if mask and mask.role == "refined"), None)
         return masks.of(layer)
+
+    @property
+    def _last_layer(self) -> Labels | None:
+        return self._last() if self._last is not None else None
 
     def needed_mask(self) -> Mask:
         """The same.
@@ -106,8 +112,8 @@ class Corrections(QObject):
     def choose(self, mask: Mask, place: tuple[int, int]) -> None:
         """Choose the region at (row, column) of a mask."""
         self._let_go()
-        self._region = mask, region(mask.layer.data, place)
-        self._label = mask.layer.data[place]
+        self._region = mask, region(mask.data, place)
+        self._label = mask.data[place]
         outline(self._viewer, mask.plane, REGION, self._region[1].astype(np.uint8), {1: WHITE})
         self.changed.emit()
 
@@ -129,9 +135,9 @@ class Corrections(QObject):
             return
         where = self._region[1]
         # What was painted since has another label, and is no part of it any more.
-        where &= mask.layer.data == self._label
+        where &= mask.data == self._label
         self._let_go()
-        mask.correct(np.where(where, np.uint16(id_), mask.layer.data), theirs=where)
+        mask.correct(np.where(where, np.uint16(id_), mask.data), theirs=where)
         self.changed.emit()
 
     # A change that is shown
@@ -160,7 +166,7 @@ class Corrections(QObject):
             Called with whether it was accepted. Not called for one that another replaces.
         """
         self._change = Change(mask, labels, where, done)
-        differs = where & (labels != mask.layer.data)
+        differs = where & (labels != mask.data)
         shown = np.where(differs, np.where(labels == 0, VOID, labels), 0).astype(np.uint16)
         outline(self._viewer, mask.plane, PREVIEW, shown, _colors(mask.classes))
         self.changed.emit()
@@ -171,7 +177,7 @@ class Corrections(QObject):
         change = self._take()
         if change is None:
             return
-        data = change.mask.layer.data
+        data = change.mask.data
         if change.where.shape == data.shape:
             labels = np.where(change.where, change.labels, data)
             change.mask.correct(labels, theirs=change.where)
@@ -201,15 +207,30 @@ class Corrections(QObject):
                 self._let_go()
             self.changed.emit()
 
-    def _forget_removed(self, event: Any) -> None:
-        gone = masks.of(event.value)
-        if gone is None:
-            return
-        if self._region is not None and self._region[0] is gone:
+    def _turn(self, event: Any = None) -> None:
+        """Another plane of a stack is shown, whose mask is another one."""
+        if self._region is not None and masks.of(self._region[0].layer) is not self._region[0]:
             self._let_go()
-        if self._change is not None and self._change.mask is gone:
+        if self._change is not None and masks.of(self._change.mask.layer) is not self._change.mask:
+            self.drop()
+        mask = masks.of(self._last_layer)
+        if mask is not self._turned_to():
+            self._turned_to = weakref.ref(mask) if mask is not None else _nothing
+            self.changed.emit()
+
+    def _forget_removed(self, event: Any) -> None:
+        gone = event.value
+        if not masks.keys(gone):
+            return
+        if self._region is not None and self._region[0].layer is gone:
+            self._let_go()
+        if self._change is not None and self._change.mask.layer is gone:
             self.drop()
         self.changed.emit()
+
+
+def _nothing() -> None:
+    return None
 
 
 def _colors(classes: ClassList) -> dict[int, tuple[float, ...]]:

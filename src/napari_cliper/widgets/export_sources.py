@@ -67,9 +67,10 @@ class Source:
             The pattern is none, or no class is visible.
         """
         data, attributes, _ = self.layer.as_layer_data_tuple()
-        mask = masks.of(self.layer)
-        if mask is not None and self.proposed:
-            data = mask.proposal
+        mask = masks.on(self.layer, plane.key)
+        if mask is not None:
+            data = mask.proposal if self.proposed else mask.data
+            attributes |= {name: attributes[name][-2:] for name in ("scale", "units")}
         place = "".join(f"_{at}" for at in plane.place)
         role = self.key.replace(" as corrected", "")
         name = by_pattern(pattern, f"{plane.name}{place}_{role}", plane.name + place)
@@ -83,7 +84,7 @@ def sources(viewer: Viewer, plane: Plane) -> list[Source]:
     found = []
     for layer in label_layers(viewer, plane.key):
         role = layer.metadata[KEY]["role"]
-        if masks.of(layer) is None:
+        if masks.on(layer, plane.key) is None:
             found.append(Source(role, layer))
         else:
             found += [

@@ -151,7 +151,7 @@ class FixPanel(QWidget):
             self.failed.emit(error)
             return
         fix, size = self._fix.currentData(), self._size.value()
-        data, theirs = mask.layer.data.copy(), mask.painted.mask.copy()
+        data, theirs = mask.data.copy(), mask.painted.mask.copy()
 
         def show(labels: NDArray[np.unsignedinteger]) -> None:
             if mask.gone or self._corrections.mask is not mask or labels.shape != data.shape:
@@ -171,7 +171,7 @@ class FixPanel(QWidget):
         except NapariCliperError as error:
             self.failed.emit(error)
             return
-        data, plane = mask.layer.data.copy(), mask.plane
+        data, plane = mask.data.copy(), mask.plane
         method, distance = self._method.currentData(), self._distance.value()
 
         def show(numbers: NDArray[np.uint16]) -> None:

@@ -16,16 +16,36 @@ def changes(step: list[Any], shape: tuple[int, ...]) -> list[Change]:
     return [_change(atom, shape) for atom in step]
 
 
+def plane_by_plane(changes: list[Change], shape: tuple[int, ...]) -> dict[int, list[Change]]:
+    """The same changes with indices in the plane of the last two axes, by the plane's number."""
+    if len(shape) == 2:
+        return {0: changes}
+    size = shape[-2] * shape[-1]
+    found: dict[int, list[Change]] = {}
+    for indices, before, after in changes:
+        numbers = indices // size
+        for number in np.unique(numbers).tolist():
+            here = numbers == number
+            new = after if np.ndim(after) == 0 else np.broadcast_to(after, indices.shape)[here]
+            found.setdefault(number, []).append((indices[here] % size, before[here], new))
+    return found
+
+
 def _change(atom: Any, shape: tuple[int, ...]) -> Change:
     if _is_plain(atom):
         indices, before, after = atom
         return np.atleast_1d(np.ravel_multi_index(indices, shape)), before, after
     inside = np.ones(np.shape(atom.old_values), bool) if atom.mask is None else atom.mask
-    top, left = (part.start or 0 for part in atom.slice_key)
-    # Faster than numpy's own ways for as few pixels as a brush has.
-    indices = np.flatnonzero(inside)
-    indices += indices // inside.shape[1] * (shape[1] - inside.shape[1])
-    indices += top * shape[1] + left
+    begin = [part.start or 0 for part in atom.slice_key]
+    height, width = inside.shape[-2:]
+    if inside.size == height * width:  # in one plane
+        # Faster than numpy's own ways for as few pixels as a brush has.
+        indices = np.flatnonzero(inside)
+        indices += indices // width * (shape[-1] - width)
+        indices += np.ravel_multi_index(begin, shape)
+    else:
+        places = (axis + first for axis, first in zip(np.nonzero(inside), begin, strict=True))
+        indices = np.ravel_multi_index(tuple(places), shape)
     return indices, np.ravel(atom.old_values), atom.new_value
 
 

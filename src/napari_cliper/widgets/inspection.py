@@ -25,32 +25,33 @@ def group_layer(inspector: Inspector, point: Point, group: str) -> ResultLayer:
     """Where a point's attention goes in all heads, or in all layers, to scroll through."""
     names = tuple(view.name for view in inspector.views if view.group == group)
     maps = inspector.stack_at(point, group)
-    return _stack(f"{group} at {_written(point)}", maps, inspector, "map", names)
+    return _stack(f"{group} at {_written(point)}", maps, "map", names)
 
 
 def pinned_layer(inspector: Inspector, points: Sequence[Point], view: str) -> ResultLayer:
     """Where each pinned point's attention goes, to scroll through."""
     maps = np.stack([inspector.at(point, view) for point in points])
-    return _stack(f"{view} of the points", maps, inspector, "point", tuple(map(_written, points)))
+    return _stack(f"{view} of the points", maps, "point", tuple(map(_written, points)))
 
 
 def similarity_layer(inspector: Inspector, point: Point) -> ResultLayer:
     """How alike a point in each layer is to all places in the last one (Figure 2)."""
     maps = inspector.similarity(point)
-    return _stack(f"likeness at {_written(point)}", maps, inspector, "layer", _layers(maps))
+    return _stack(f"likeness at {_written(point)}", maps, "layer", _layers(maps))
 
 
 def colors_layer(inspector: Inspector) -> ResultLayer:
     """Each layer's patch embeddings, their three main directions as colours (PCA)."""
     colors = inspector.colors()
-    stretch = inspector.stretch((colors.shape[1], colors.shape[2]))
     first = {"rgb": True, "opacity": 0.9}
-    return ResultLayer("layer colours", colors, {}, first, stretch, ("layer",), _layers(colors))
+    return ResultLayer(
+        "layer colours", colors, {}, first, axis_labels=("layer",), names=_layers(colors)
+    )
 
 
 def received_layer(inspector: Inspector) -> ResultLayer:
     """How much attention each place receives from all places, 1 on average."""
-    return map_layer("attention received", inspector.received(), inspector.encoding.size)
+    return map_layer("attention received", inspector.received())
 
 
 def score_layers(scored: Scored) -> list[ResultLayer]:
@@ -58,7 +59,7 @@ def score_layers(scored: Scored) -> list[ResultLayer]:
     names = scored.classes.names
     maps = {"scores before": scored.coarse_maps, "scores after": scored.refined_maps}
     return [
-        replace(map_layer(role, values, scored.size, "viridis", "class"), names=names)
+        replace(map_layer(role, values, "viridis", "class"), names=names)
         for role, values in maps.items()
     ]
 
@@ -66,7 +67,7 @@ def score_layers(scored: Scored) -> list[ResultLayer]:
 def uncertainty_layer(result: Result) -> ResultLayer:
     """One minus the margin between the two best classes."""
     uncertainty = result.uncertainty
-    return map_layer("uncertainty", uncertainty, uncertainty.shape, "inferno")
+    return map_layer("uncertainty", uncertainty, "inferno")
 
 
 def comparison(request: Request, methods: Sequence[str]) -> Steps[list[tuple[str, Segmented]]]:
@@ -85,10 +86,8 @@ def method_layer(method: str, segmented: Segmented) -> ResultLayer:
     return replace(item, first={"opacity": 0.6})
 
 
-def _stack(
-    role: str, maps: NDArray[np.float32], inspector: Inspector, axis: str, names: tuple[str, ...]
-) -> ResultLayer:
-    item = map_layer(role, maps, inspector.encoding.size, axis=axis)
+def _stack(role: str, maps: NDArray[np.float32], axis: str, names: tuple[str, ...]) -> ResultLayer:
+    item = map_layer(role, maps, axis=axis)
     return replace(item, names=names)
 
 

@@ -11,7 +11,14 @@ from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Qt, Signal
 
 if TYPE_CHECKING:
-    from napari_cliper.cliper.steps import Step, Steps
+    from napari_cliper.cliper.steps import Step
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Yielded in place of a step: a part of the result that is there already."""
+
+    result: Any
 
 
 class Job(QObject):
@@ -22,6 +29,7 @@ class Job(QObject):
     """
 
     stepped = Signal(object)  # Step
+    arrived = Signal(object)  # what a Part holds
     succeeded = Signal(object)  # what the generator returned
     failed = Signal(object)  # the exception it raised
     ended = Signal()
@@ -36,7 +44,7 @@ class Job(QObject):
         """Whether a job has not ended yet, cancelled or not."""
         return self._worker is not None
 
-    def start(self, steps: Steps[Any]) -> None:
+    def start(self, steps: Generator[Step | Part, None, Any]) -> None:
         """Begin a job; the one before must have ended."""
         if self.running:
             raise RuntimeError("The job before has not ended.")
@@ -57,8 +65,11 @@ class Job(QObject):
         if self._worker is not None:
             self._worker.quit()
 
-    def _on_step(self, step: Step) -> None:
+    def _on_step(self, step: Step | Part) -> None:
         if self._cancelled:
+            return
+        if isinstance(step, Part):
+            self.arrived.emit(step.result)
             return
         if step.notice:
             show_warning(step.name)
@@ -86,7 +97,7 @@ class _Outcome:
 
 
 @thread_worker
-def _work(steps: Steps[Any]) -> Generator[Step, None, _Outcome]:
+def _work(steps: Generator[Step | Part, None, Any]) -> Generator[Step | Part, None, _Outcome]:
     """Run `steps` to its end, and return its error like a result.
 
     The worker takes a RuntimeError, torch's usual one, for a sign that it was deleted, and would

@@ -69,7 +69,7 @@ class LabelsBox(QComboBox):
             if isinstance(layer, Labels)
             and mask is not None
             and layer is not mask.layer
-            and layer.data.shape == mask.layer.data.shape
+            and layer.data.shape in (mask.layer.data.shape, mask.data.shape)
             and (not is_ours(layer) or layer.metadata[KEY]["role"] in MASKS)
         ]
         self._layers = [*([None] if self._first else []), *fitting]

@@ -36,8 +36,8 @@ class ResultLayer:
         What else the layer is given whenever its data is set.
     first : dict
         What the layer is given when it is made, and the person may change for good.
-    stretch : (float, float)
-        Picture pixels per pixel of `data`.
+    covers : bool
+        Whether `data` covers the plane, with more or fewer pixels; else it holds coordinates.
     axis_labels : tuple of str
         Of the axes before the plane's.
     names : tuple of str
@@ -48,7 +48,7 @@ class ResultLayer:
     data: NDArray[Any]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     first: Mapping[str, Any] = field(default_factory=dict)
-    stretch: tuple[float, float] = (1.0, 1.0)
+    covers: bool = True
     axis_labels: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
@@ -92,30 +92,26 @@ def dress(classes: ClassList, hidden: Collection[int] = ()) -> dict[str, Any]:
 def map_layer(
     role: str,
     maps: NDArray[np.float32],
-    size: tuple[int, ...],
     colormap: str = "magma",
     axis: str = "map",
 ) -> ResultLayer:
-    """Prepare an Image layer of maps, each covering a picture of `size` = (H, W).
+    """Prepare an Image layer of maps, each covering the plane.
 
     Parameters
     ----------
     role : str
     maps : (..., gh, gw) float32
-    size : (H, W)
     colormap : str
         One of napari's.
     axis : str
         What the first axis is, where there are several maps.
     """
-    stretch = (size[0] / maps.shape[-2], size[1] / maps.shape[-1])
     limits = float(maps.min()), float(np.nextafter(maps.max(), np.float32(np.inf)))
     return ResultLayer(
         role,
         maps,
         attributes={"contrast_limits": limits},
         first={"colormap": colormap, "opacity": 0.8, "blending": "additive"},
-        stretch=stretch,
         axis_labels=(axis,) * (maps.ndim - 2),
     )
 
@@ -142,14 +138,19 @@ def add(viewer: Viewer, plane: Plane, item: ResultLayer, kind: type[Layer]) -> L
     return layer
 
 
-def make(plane: Plane, item: ResultLayer, kind: type[Layer]) -> Layer:
-    """Make a layer with these notes, that is in no viewer yet."""
+def make(
+    plane: Plane,
+    item: ResultLayer,
+    kind: type[Layer],
+    placement: Mapping[str, Any] | None = None,
+) -> Layer:
+    """Make a layer with these notes, that is in no viewer yet; over its plane unless told."""
     layer = kind(
         item.data,
         name=f"{plane.name} [{item.role}]",
         **item.attributes,
         **item.first,
-        **placed(plane, item),
+        **(placed(plane, item) if placement is None else placement),
     )
     # A copy that the person makes carries these notes on, but it is theirs.
     notes = {"plane": plane.key, "role": item.role, "names": item.names}
@@ -204,10 +205,19 @@ def fitting_classes(layer: Layer) -> str:
 
 def placed(plane: Plane, item: ResultLayer) -> dict[str, Any]:
     """Where a result lies: over its plane, whatever axes stand before those."""
-    placement = stretched(plane.placement, item.stretch, item.axis_labels)
+    placement = stretched(plane.placement, _stretch(plane, item), item.axis_labels)
     if len(item.axis_labels) > 1:  # as `_beyond` made it
         placement["translate"] = np.array([0, *plane.point, *placement["translate"][-2:]])
     return placement
+
+
+def _stretch(plane: Plane, item: ResultLayer) -> tuple[float, float]:
+    """Picture pixels per pixel of the data."""
+    if not item.covers:
+        return 1.0, 1.0
+    height, width = plane.full
+    rows, columns = item.data.shape[len(item.axis_labels) :][:2]
+    return height / rows, width / columns
 
 
 def _beyond(plane: Plane, item: ResultLayer) -> ResultLayer:

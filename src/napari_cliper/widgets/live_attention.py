@@ -135,7 +135,7 @@ class LiveAttention(QObject):
             return
 
         def look() -> ResultLayer:
-            return attention_layer(inspector.at(point, view), inspector.encoding.size)
+            return attention_layer(inspector.at(point, view))
 
         self._latest.ask(look, lambda item: self._draw(plane, item))
         self.pointed.emit(point)
@@ -166,12 +166,12 @@ def _no_tool(viewer: Viewer) -> bool:
     return str(mode) in ("pan_zoom", "Mode.PAN_ZOOM")
 
 
-def attention_layer(attention: NDArray[np.float32], size: tuple[int, ...]) -> ResultLayer:
+def attention_layer(attention: NDArray[np.float32]) -> ResultLayer:
     """Prepare the live layer."""
-    return map_layer(ROLE, attention, size)
+    return map_layer(ROLE, attention)
 
 
 def points_layer(point: tuple[float, float], size: float) -> ResultLayer:
     """Prepare a Points layer that holds one point."""
     first = {"size": size, "face_color": "transparent", "border_color": "cyan", "border_width": 0.2}
-    return ResultLayer(POINTS, np.array([point]), first=first)
+    return ResultLayer(POINTS, np.array([point]), first=first, covers=False)

@@ -105,7 +105,7 @@ def _click(corrections: Corrections) -> Callable[[Labels, Any], Iterator[None]]:
             yield
         mask = masks.of(layer)
         place = np.round(layer.world_to_data(event.position)[-2:]).astype(int)
-        inside = (place >= 0).all() and (place < layer.data.shape).all()
+        inside = mask is not None and (place >= 0).all() and (place < mask.data.shape).all()
         if mask is not None and inside and not wandered:
             corrections.choose(mask, (int(place[0]), int(place[1])))
 

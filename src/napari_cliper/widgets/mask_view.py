@@ -16,9 +16,10 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets import masks
 from napari_cliper.widgets.class_table import Found
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.layers import find, kept_selection, labels_layer
+from napari_cliper.widgets.layers import kept_selection, labels_layer
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
@@ -113,7 +114,7 @@ class MaskView(QObject):
         maps = {"refined": lambda: result.labels, "coarse": lambda: result.coarse_labels}
         for role, labels in maps.items() if settled else [("refined", maps["refined"])]:
             mask = self.mask(scene.plane, role)
-            if mask is not None and mask.layer.data.shape == result.labels.shape:
+            if mask is not None and mask.data.shape == result.labels.shape:
                 (mask.propose if settled else mask.preview)(labels())
         if self._plane is not None and self._plane.key == scene.plane.key:
             self._result = result
@@ -121,14 +122,14 @@ class MaskView(QObject):
 
     def mask(self, plane: Plane, role: str = "refined") -> Mask | None:
         """The mask that shows this of a plane, if it is there."""
-        return masks.of(find(self._viewer, plane, role))
+        return masks.find_mask(self._viewer, plane, role)
 
     def select(self, plane: Plane | None, id_: int) -> None:
         """Choose the label to paint with, in our active layer or else in the refined mask."""
         mask = masks.of(self._viewer.layers.selection.active)
         if mask is None and plane is not None:
             mask = self.mask(plane)
-        if mask is not None and id_ <= np.iinfo(mask.layer.data.dtype).max:
+        if mask is not None and id_ <= np.iinfo(mask.data.dtype).max:
             self._viewer.layers.selection.active = mask.layer
             mask.layer.selected_label = id_
 
@@ -136,17 +137,19 @@ class MaskView(QObject):
         self, before: ClassList | None, after: ClassList | None, hidden: Collection[int]
     ) -> None:
         """Let all masks follow a change of the class list: names, colours, what is drawn."""
+        layers: dict[Labels, Mask] = {}
         for mask in masks.masks(self._viewer):
-            classes = mask.classes
             if after is not None:
-                classes = class_edits.followed(classes, before, after)
-            mask.dress(classes, hidden)
+                mask.classes = class_edits.followed(mask.classes, before, after)
+            layers[mask.layer] = mask
+        for mask in layers.values():
+            mask.dress(mask.classes, hidden)
 
     def painted_ids(self) -> frozenset[int]:
         """The labels that painted pixels hold in any mask, or may hold again by an undo."""
         ids: set[int] = set()
         for mask in masks.masks(self._viewer):
-            ids |= mask.painted.ids(mask.layer.data) | mask.painted.ids_to_come_back()
+            ids |= mask.painted.ids(mask.data) | mask.painted.ids_to_come_back()
         return frozenset(ids - {0})
 
     def check_names(self, plane: Plane, classes: ClassList) -> None:
@@ -161,7 +164,7 @@ class MaskView(QObject):
             if mask.plane.key != plane.key:
                 continue
             names = {entry.id: entry.name for entry in mask.classes}
-            for id_ in mask.painted.ids(mask.layer.data) & names.keys() & now.keys():
+            for id_ in mask.painted.ids(mask.data) & names.keys() & now.keys():
                 if names[id_].casefold() != now[id_].casefold():
                     raise NapariCliperError(
                         f"Label {id_} of “{mask.layer.name}” is painted as “{names[id_]}”, and the "
@@ -174,7 +177,7 @@ class MaskView(QObject):
         for mask in self._with_class(entry):
             if mask.role != "refined":
                 continue
-            theirs = mask.layer.data == entry.id
+            theirs = mask.data == entry.id
             total += int(theirs.sum())
             painted += int((theirs & mask.painted.mask).sum())
         return total, painted
@@ -211,8 +214,8 @@ class MaskView(QObject):
         mask = self.mask(self._plane) if self._plane is not None else None
         if mask is not None:
             self._listen(mask)
-            counts = np.bincount(mask.layer.data.ravel(), minlength=max(mask.classes.ids) + 1)
-            total = mask.layer.data.size
+            counts = np.bincount(mask.data.ravel(), minlength=max(mask.classes.ids) + 1)
+            total = mask.data.size
             found = {entry.id: Found(share=counts[entry.id] / total) for entry in mask.classes}
         if self._result is not None:
             result = self._result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,10 @@ class Plane:
         As `placement`, of all the picture's axes.
     gamma : float
         As the layer shows it; 1 for colour pictures.
+    shape : tuple of int
+        Of the picture at its full resolution, without colours; () if that is `data`'s own.
+    mask_size : (H, W) or None
+        Pixels of its masks, None for the picture's own.
     """
 
     name: str
@@ -58,6 +64,23 @@ class Plane:
     point: tuple[float, ...] = ()
     whole: dict[str, Any] = field(default_factory=dict)
     gamma: float = 1.0
+    shape: tuple[int, ...] = ()
+    mask_size: tuple[int, int] | None = None
+
+    @property
+    def full(self) -> tuple[int, int]:
+        """Rows and columns of the plane at full resolution."""
+        height, width = self._shape[-2:]
+        return height, width
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of its masks."""
+        return self.mask_size or self.full
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return self.shape or tuple(map(int, self.data.shape[: len(self.index)]))
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -72,7 +95,7 @@ class Plane:
     @property
     def stack(self) -> tuple[int, ...]:
         """How many planes the picture has along each axis before the plane's; () for one."""
-        return tuple(int(size) for size in self.data.shape[: len(self.index) - 2])
+        return self._shape[:-2]
 
     def at(self, place: Sequence[int]) -> Plane:
         """Another plane of the same picture.
@@ -97,17 +120,62 @@ class Plane:
         Raises
         ------
         NapariCliperError
-            If the array is no picture.
+            If the array is no picture, or cannot be read.
         """
-        return to_rgb(np.asarray(self.data[self.index]), self.contrast_limits, self.gamma)
+        return to_rgb(self._read(), self.contrast_limits, self.gamma)
 
     def digest(self) -> str:
-        """Of the plane's pixels as they are stored, whatever contrast they are shown with."""
-        return digest(np.asarray(self.data[self.index]))
+        """Of the plane's pixels as they are stored, whatever contrast they are shown with.
+
+        Raises
+        ------
+        NapariCliperError
+            If it cannot be read.
+        """
+        return digest(self._read())
+
+    def _read(self) -> NDArray[Any]:
+        # Of a pyramid, a level with fewer planes may be read.
+        sizes = zip(self.data.shape, self.stack, strict=False)
+        place = (at * here // whole for at, (here, whole) in zip(self.place, sizes, strict=True))
+        try:
+            return np.asarray(self.data[(*place, *self.index[-2:])])
+        except Exception as error:  # whatever a lazy array's own storage raises
+            which = f"Plane {', '.join(map(str, self.place))} of “{self.name}”"
+            raise NapariCliperError(
+                f"{which if self.place else f'“{self.name}”'} cannot be read "
+                f"({type(error).__name__}: {error}): check its file and its disk, then try again."
+            ) from error
 
 
-def shown_plane(viewer: Viewer, layer: Image) -> Plane:
+ENOUGH = 1024  # pixels of the shorter side: more than any encoder looks at
+LARGEST_MASK = 2**24  # pixels, unless somebody asks for more
+
+
+def levels(layer: Image) -> list[tuple[int, int]]:
+    """Rows and columns of a picture at each of its resolutions, the finest first."""
+    arrays = layer.data if layer.multiscale else [layer.data]
+    shapes = [array.shape[layer.ndim - 2 : layer.ndim] for array in arrays]
+    return [(int(height), int(width)) for height, width in shapes]
+
+
+def usual_level(sizes: Sequence[tuple[int, int]]) -> int:
+    """The finest resolution whose masks are not too large to work on."""
+    fitting = (at for at, size in enumerate(sizes) if math.prod(size) <= LARGEST_MASK)
+    return next(fitting, len(sizes) - 1)
+
+
+def shown_plane(viewer: Viewer, layer: Image, level: int | None = None) -> Plane:
     """Note what `viewer` shows of a picture, and where.
+
+    Of a picture in several resolutions the coarsest is read that an encoder loses nothing by.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    layer : Image
+    level : int, optional
+        Of a picture in several resolutions, the one that masks have; the usual one unless given.
 
     Raises
     ------
@@ -119,10 +187,12 @@ def shown_plane(viewer: Viewer, layer: Image) -> Plane:
             f"“{layer.name}” is shown along other axes than its last two:"
             " press “Change order of the visible axes” below the layer list until they are back."
         )
-    data = layer.data[0] if layer.multiscale else layer.data
+    sizes = levels(layer)
+    full = layer.data[0] if layer.multiscale else layer.data
+    reads = max((at for at, size in enumerate(sizes) if min(size) >= ENOUGH), default=0)
     point = layer.world_to_data(viewer.dims.point)
     index = tuple(int(i) for i in np.round(point[: layer.ndim - 2]))
-    if any(not 0 <= i < size for i, size in zip(index, data.shape, strict=False)):
+    if any(not 0 <= i < size for i, size in zip(index, full.shape, strict=False)):
         raise NapariCliperError(
             f"Nothing of “{layer.name}” is shown here: move the sliders below the picture back"
             " into its range."
@@ -130,7 +200,7 @@ def shown_plane(viewer: Viewer, layer: Image) -> Plane:
     return Plane(
         name=layer.name,
         picture=str(layer.unique_id),
-        data=data,
+        data=layer.data[reads] if layer.multiscale else full,
         index=(*index, slice(None), slice(None)),
         contrast_limits=None if layer.rgb else tuple(layer.contrast_limits),
         placement=placement_of(layer, [layer.ndim - 2, layer.ndim - 1]),
@@ -138,7 +208,63 @@ def shown_plane(viewer: Viewer, layer: Image) -> Plane:
         point=tuple(float(at) for at in viewer.dims.point[viewer.dims.ndim - layer.ndim : -2]),
         whole=placement_of(layer, list(range(layer.ndim))),
         gamma=1.0 if layer.rgb else float(layer.gamma),
+        shape=tuple(map(int, full.shape[: layer.ndim])),
+        mask_size=sizes[usual_level(sizes) if level is None else level],
     )
+
+
+ALL = ("all", ":")
+
+
+def chosen_planes(text: str, shown: Plane) -> list[Plane]:
+    """The planes that somebody names.
+
+    Parameters
+    ----------
+    text : str
+        "" for the one that is shown, "all", or for each axis before the plane's, separated by
+        commas, a number, a range such as 2-5, or "all". Of several axes the last is meant if
+        there is one part only; the others stay where they are.
+    shown : Plane
+
+    Raises
+    ------
+    NapariCliperError
+        There are no such planes.
+    """
+    parts, sizes = text.strip().casefold(), shown.stack
+    if not parts or not sizes:
+        return [shown]
+    if parts in ALL:
+        return [shown.at(place) for place in np.ndindex(sizes)]
+    given = [part.strip() for part in parts.split(",")]
+    if len(given) == 1:
+        given = [*map(str, shown.place[:-1]), *given]
+    try:
+        ranges = [_range(part, size) for part, size in zip(given, sizes, strict=True)]
+    except ValueError as error:
+        axes = " and ".join(f"0 to {size - 1}" for size in sizes)
+        raise NapariCliperError(
+            f"“{text.strip()}” names no planes of “{shown.name}”, which go from {axes}: write all, "
+            "or a range such as 0-3 for each of these axes, with commas between."
+        ) from error
+    return [shown.at(place) for place in itertools.product(*ranges)]
+
+
+def _range(part: str, size: int) -> range:
+    """Numbers along an axis.
+
+    Raises
+    ------
+    ValueError
+    """
+    if part in ALL:
+        return range(size)
+    first, _, last = part.partition("-")
+    found = range(int(first), int(last or first) + 1)
+    if not found or found[0] < 0 or found[-1] >= size:
+        raise ValueError(part)
+    return found
 
 
 def placement_of(layer: Image, axes: list[int]) -> dict[str, Any]:
@@ -158,7 +284,7 @@ def placement_of(layer: Image, axes: list[int]) -> dict[str, Any]:
 
 
 def stretched(
-    placement: dict[str, Any], stretch: tuple[float, float], axes: tuple[str, ...] = ()
+    placement: dict[str, Any], stretch: tuple[float, ...], axes: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Place an array with `stretch` times fewer pixels so that it covers the same ground.
 
@@ -167,8 +293,9 @@ def stretched(
     Parameters
     ----------
     placement : dict
-        Of a plane.
-    stretch : (float, float)
+        Of a plane, or of all axes of a picture.
+    stretch : tuple of float
+        Along each of these axes.
     axes : tuple of str
         Names of the axes that the array has before the plane's.
     """

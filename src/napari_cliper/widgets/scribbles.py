@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,7 +86,7 @@ class Scribbles(QObject):
 
     def _layer(self, mask: Mask) -> Labels:
         """The layer for scribbles, made if it is not there."""
-        data = mask.layer.data
+        data = mask.data
         layer = find(self._viewer, mask.plane, ROLE, data.shape)
         attributes = dress(mask.classes)
         attributes["colormap"] = _with_background(attributes["colormap"])
@@ -143,7 +144,7 @@ class Scribbles(QObject):
             raise NapariCliperError(
                 "The picture is not encoded any more: press Segment, then scribble."
             )
-        return scene, encoding
+        return scene, replace(encoding, size=scene.scored.size)
 
     def _spread(self) -> None:
         layer = self._layer_of() if self._layer_of is not None else None
@@ -173,7 +174,7 @@ class Scribbles(QObject):
 
         def show(found: tuple[NDArray[np.uint16], NDArray[np.bool_]]) -> None:
             labels, where = found
-            if mask.gone or labels.shape != mask.layer.data.shape:
+            if mask.gone or labels.shape != mask.data.shape:
                 return
             count = self._corrections.show(mask, labels, where, self._end)
             self.told.emit(f"{count:,} pixels would change. Enter applies, Escape drops.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
-    QLabel,
     QPushButton,
     QToolButton,
     QVBoxLayout,
@@ -21,24 +21,27 @@ from napari_cliper.widgets import warm_up, workspace
 from napari_cliper.widgets.adjustment_panel import AdjustmentPanel
 from napari_cliper.widgets.class_panel import ClassPanel
 from napari_cliper.widgets.docking import Docking
-from napari_cliper.widgets.encoded_mark import EncodedMark, State
+from napari_cliper.widgets.encoded_mark import State
 from napari_cliper.widgets.help_dialog import HelpDialog
 from napari_cliper.widgets.inspect_toggle import InspectToggle
 from napari_cliper.widgets.jobs import Job
 from napari_cliper.widgets.layers import fitting_classes
 from napari_cliper.widgets.mask_view import MaskView
 from napari_cliper.widgets.model_panel import ModelPanel
-from napari_cliper.widgets.parts import TextLines, beside, folded, narrow, part, scrolling, tell
-from napari_cliper.widgets.picture_box import LAYER_EVENTS, PictureBox
+from napari_cliper.widgets.parts import TextLines, beside, folded, part, scrolling, tell
+from napari_cliper.widgets.picture_box import LAYER_EVENTS
+from napari_cliper.widgets.picture_panel import PicturePanel
 from napari_cliper.widgets.progress import ProgressBar
 from napari_cliper.widgets.removal_dialog import RemovalDialog
 from napari_cliper.widgets.saving_panel import SavingPanel
 from napari_cliper.widgets.segmentation import (
     Adjustment,
     Model,
+    PlanesDone,
     Request,
     Segmented,
     segmentation,
+    segmentations,
 )
 from napari_cliper.widgets.sessions import Desk, Sessions
 
@@ -79,6 +82,7 @@ class SegmentWidget(QWidget):
         self._agreed: ClassList | None = None  # the class list that the masks follow
         self._once_more = False  # words have changed that were not looked for yet
         self._starting = False
+        self._asked = self._arrived = 0  # planes of this run, and those that are there
         self.closed = False
         self._wanted = False  # another run, when this one has ended
         self._make_parts()
@@ -93,12 +97,8 @@ class SegmentWidget(QWidget):
         QTimer.singleShot(0, warm_up.start)  # not before the window is drawn
 
     def _make_parts(self) -> None:
-        self._picture = part(
-            PictureBox(self._viewer), "image", "The picture to segment; of a stack, the plane shown"
-        )
-        self._encoded = part(
-            EncodedMark(self._viewer, self._picture, self._workspace), "encoded", ""
-        )
+        self._choice = PicturePanel(self._viewer, self._workspace)
+        self._picture, self._encoded = self._choice.box, self._choice.encoded
         self._classes = ClassPanel(self._masks.painted_ids, self._usual_words)
         self._start = part(
             QPushButton("Segment"), "segment", "Segment the picture by these words (Ctrl+Enter)"
@@ -121,12 +121,11 @@ class SegmentWidget(QWidget):
         self._saving = SavingPanel(self._viewer, self._picture, self._masks, self.sessions)
 
     def _lay_out(self) -> None:
-        narrow(self._picture)
         inside = QWidget()
         layout = QVBoxLayout(inside)
         layout.setContentsMargins(6, 6, 6, 6)
         for row in (
-            beside(QLabel("Picture"), self._picture, self._encoded),
+            self._choice,
             self._classes,
             beside(self._start, self._cancel, self._help),
             self._progress,
@@ -145,6 +144,7 @@ class SegmentWidget(QWidget):
 
     def _connect(self) -> None:
         self._job.stepped.connect(self._progress.step)
+        self._job.arrived.connect(self._show_plane)
         self._job.succeeded.connect(self._show_result)
         self._job.failed.connect(self._fail_run)
         self._job.ended.connect(self._rest)
@@ -157,6 +157,7 @@ class SegmentWidget(QWidget):
         self._encoded.checked.connect(self._look_again_if_wanted)
         self._picture.layer_changed.connect(self._turn_to_picture)
         self._classes.submitted.connect(self.segment)
+        self._choice.submitted.connect(self.segment)
         self._classes.changed.connect(self._follow_classes)
         self._classes.visibility_changed.connect(self._dress)
         self._classes.chosen.connect(
@@ -186,7 +187,7 @@ class SegmentWidget(QWidget):
         self.closed = True
         self._masks.stop()
         self.sessions.stop()
-        self._encoded.stop()
+        self._choice.stop()
         for event in LAYER_EVENTS:
             getattr(self._viewer.layers.events, event).disconnect(self.reset_choices)
         self._viewer.dims.events.current_step.disconnect(self._turn_to_plane)
@@ -307,15 +308,16 @@ class SegmentWidget(QWidget):
             return
         self._wanted = False
         try:
-            plane = self._picture.plane()
+            planes = self._choice.planes()
             request = Request(
-                plane,
+                planes[0],
                 self.commit(),
                 self._model.model,
                 self._adjustment.adjustment,
                 self._model.download,
             )
-            self._masks.check_names(plane, request.classes)
+            for plane in planes:
+                self._masks.check_names(plane, request.classes)
         except NapariCliperError as error:
             self._fail(error)
             return
@@ -323,7 +325,11 @@ class SegmentWidget(QWidget):
         self._cancel.setEnabled(True)
         self._status.clear()
         self._progress.begin("Loading the libraries")
-        self._job.start(segmentation(request))
+        if len(planes) == 1:
+            self._job.start(segmentation(request))
+        else:
+            self._job.start(segmentations([replace(request, plane=plane) for plane in planes]))
+        self._asked, self._arrived = len(planes), 0
 
     def commit(self) -> ClassList:
         """Take over the classes as they are typed; that starts no run of its own.
@@ -351,12 +357,20 @@ class SegmentWidget(QWidget):
         self._once_more = False
         self._cancel.setEnabled(False)
         self._progress.say("Cancelling…")
-        self._status.setText("Cancelled: nothing is added.")
+        there, wanted = self._arrived, self._asked
+        verb = "is" if there == 1 else "are"
+        what = f"{there} of {wanted} planes {verb} segmented" if there else "nothing is added"
+        self._status.setText(f"Cancelled: {what}.")
 
-    def _show_result(self, segmented: Segmented) -> None:
+    def _show_result(self, found: Segmented | PlanesDone) -> None:
+        if isinstance(found, Segmented):
+            self._show_plane(found)
+        self._status.setText(found.summary)
+
+    def _show_plane(self, segmented: Segmented) -> None:
+        self._arrived += 1
         self._masks.show(segmented, self._classes.hidden)
         self.segmented.emit(segmented)
-        self._status.setText(segmented.summary)
         thresholds = segmented.scene.scored.thresholds
         self._adjustment.set_defaults(thresholds.presence, thresholds.background)
         plane = self._picture.plane_or_none()

@@ -12,12 +12,15 @@ from napari_cliper.encodings import Encodings, digest
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.schema import CLIPER
 from napari_cliper.widgets import warm_up
+from napari_cliper.widgets.jobs import Part
 from napari_cliper.widgets.planes import Plane
 from napari_cliper.widgets.preferences import Preferences
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
     from napari_cliper.annotation.class_list import ClassList
-    from napari_cliper.cliper.steps import Steps
+    from napari_cliper.cliper.steps import Step, Steps
     from napari_cliper.result import Result, Scored
     from napari_cliper.segmenter import Encoding, Segmenter
 
@@ -118,6 +121,27 @@ class Segmented:
     summary: str
 
 
+@dataclass(frozen=True)
+class PlanesDone:
+    """What came of segmenting several planes.
+
+    Attributes
+    ----------
+    count : int
+        Those that were segmented.
+    failures : tuple of str
+        A sentence for each of the others.
+    """
+
+    count: int
+    failures: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """Both in a few sentences."""
+        return "\n".join([f"{self.count} planes segmented.", *self.failures])
+
+
 # What took long and may be wanted again, for all docks of the process. One model only, since it may
 # be gigabytes. Encodings go by the `Model` they were made with.
 _segmenters: dict[Model, Segmenter] = {}
@@ -135,6 +159,41 @@ def segmentation(request: Request) -> Steps[Segmented]:
         If weights or device are not there, the picture cannot be read or a word is too long.
     """
     return in_turn(_segment(request))
+
+
+def segmentations(requests: Sequence[Request]) -> Generator[Step | Part, None, PlanesDone]:
+    """Segment several planes of a picture, one after the other; each arrives as a `Part`.
+
+    A plane that cannot be read keeps no other from it.
+
+    Raises
+    ------
+    NapariCliperError
+        As of `segmentation`; if no plane could be segmented, for the first one's reason.
+    """
+    from napari_cliper.cliper.steps import Step
+
+    warm_up.wait()
+    failures: list[NapariCliperError] = []
+    last: Segmented | None = None
+    yield from in_turn(_prepare(requests[0]))
+    for number, request in enumerate(requests, 1):
+        steps = in_turn(_segment(request))
+        try:
+            while True:
+                step = next(steps)
+                name = f"Plane {number} of {len(requests)}: {step.name}"
+                yield step if step.notice else Step(name, number - 1, len(requests))
+        except StopIteration as stop:
+            last = stop.value
+            yield Part(last)
+        except NapariCliperError as error:
+            failures.append(error)
+        finally:
+            steps.close()
+    if last is None:
+        raise failures[0]
+    return PlanesDone(len(requests) - len(failures), tuple(map(str, failures)))
 
 
 def encoding_of(plane: Plane, model: Model, download: bool = False) -> Steps[Encoding]:
@@ -214,6 +273,12 @@ def let_go() -> None:
         _turn.release()
 
 
+def _prepare(request: Request) -> Steps[None]:
+    """Models and words: what is wrong with these is wrong for all planes."""
+    segmenter = yield from segmenter_of(request.model, request.download)
+    yield from segmenter.word_steps(request.classes)
+
+
 def _segment(request: Request) -> Steps[Segmented]:
     from napari_cliper.cliper.steps import Step
 
@@ -222,6 +287,7 @@ def _segment(request: Request) -> Steps[Segmented]:
     yield from segmenter.word_steps(classes)  # a mistake in the words shows before the long work
     pixels = request.plane.pixels()
     encoding = yield from segmenter.encode_steps(pixels)
+    encoding = replace(encoding, size=request.plane.size)
     scored = yield from segmenter.score_steps(encoding, classes)
     yield Step("Labelling")
     result = request.adjustment.label(scored)
@@ -236,7 +302,8 @@ def _segment(request: Request) -> Steps[Segmented]:
 
 def _encode_to_inspect(plane: Plane, model: Model, download: bool) -> Steps[Encoding]:
     segmenter = yield from segmenter_of(model, download)
-    return (yield from segmenter.encode_steps(plane.pixels(), inspect=True))
+    encoding = yield from segmenter.encode_steps(plane.pixels(), inspect=True)
+    return replace(encoding, size=plane.full)  # points are those of the picture itself
 
 
 def _encode_ahead(plane: Plane, model: Model) -> Steps[None]:

@@ -30,24 +30,25 @@ if TYPE_CHECKING:
 
 
 def label_layers(viewer: Viewer, plane_key: tuple[str, ...]) -> list[Labels]:
-    """The layers of a plane that a session holds: its masks, and instances."""
-    return [
-        layer
-        for layer in viewer.layers
-        if is_kept(layer) and layer.metadata[KEY]["plane"] == plane_key
-    ]
+    """The layers in which there is something of a plane that a session holds."""
+    return [layer for layer in viewer.layers if is_kept(layer) and plane_key in planes_of(layer)]
+
+
+def planes_of(layer: Labels) -> list[tuple[str, ...]]:
+    """The keys of the planes that a layer holds something of: of a stack's masks there are many."""
+    return masks.keys(layer) or [tuple(layer.metadata[KEY]["plane"])]
 
 
 def is_kept(layer: Any) -> bool:
-    """Whether a session holds such a layer."""
+    """Whether a session holds such a layer: masks, and instances."""
     if layer is None or not is_ours(layer):
         return False
-    return masks.of(layer) is not None or layer.metadata[KEY]["role"].startswith(INSTANCES)
+    return bool(masks.keys(layer)) or layer.metadata[KEY]["role"].startswith(INSTANCES)
 
 
-def is_painted(layer: Labels) -> bool:
-    """Whether a person has put work into a layer that nothing else has."""
-    mask = masks.of(layer)
+def is_painted(layer: Labels, plane_key: tuple[str, ...]) -> bool:
+    """Whether a person has put work into a layer's part of a plane that nothing else has."""
+    mask = masks.on(layer, plane_key)
     if mask is not None:
         return mask.painted.count() > 0
     return bool(zlib.crc32(layer.data) != layer.metadata[KEY].get("made"))
@@ -64,8 +65,7 @@ def add_instances(viewer: Viewer, plane: Plane, item: ResultLayer, entry: ClassE
 
 def _entry(viewer: Viewer, plane: Plane, name: str) -> ClassEntry:
     """The class of this name in a mask of the plane; one of its own if there is none."""
-    known = find(viewer, plane, "refined") or find(viewer, plane, "coarse")
-    mask = masks.of(known)
+    mask = masks.find_mask(viewer, plane) or masks.find_mask(viewer, plane, "coarse")
     entries = mask.classes if mask is not None else ()
     found = (entry for entry in entries if same_name(entry.name, name))
     return next(found, ClassEntry(id=1, name=name))
@@ -87,9 +87,9 @@ class Looks:
     names: ClassList | dict[int, str]
 
 
-def looks_of(layer: Labels) -> Looks:
-    """What a layer looks like now."""
-    mask = masks.of(layer)
+def looks_of(layer: Labels, plane_key: tuple[str, ...]) -> Looks:
+    """What a plane's part of a layer looks like now."""
+    mask = masks.on(layer, plane_key)
     attributes = {
         "role": layer.metadata[KEY]["role"],
         "name": layer.name,
@@ -113,12 +113,12 @@ def notes_of(looks: Looks, maps: MaskMaps) -> MaskNotes:
     return MaskNotes(classes=with_strays(names, ids), **looks.attributes)
 
 
-def maps_of(layer: Labels) -> MaskMaps:
+def maps_of(layer: Labels, plane_key: tuple[str, ...]) -> MaskMaps:
     """Its pixels, copied: a thread may write them while the person paints on."""
-    mask, labels = masks.of(layer), _copied(layer.data)
+    mask = masks.on(layer, plane_key)
     if mask is None:
-        return MaskMaps(labels)
-    return MaskMaps(labels, mask.painted.mask.copy(), _copied(mask.proposal))
+        return MaskMaps(_copied(layer.data))
+    return MaskMaps(_copied(mask.data), mask.painted.mask.copy(), _copied(mask.proposal))
 
 
 def restore(
@@ -129,11 +129,14 @@ def restore(
     maps: MaskMaps,
     hidden: Collection[int],
 ) -> None:
-    """Bring a layer back as it was saved, in place of one of this role that nobody painted on."""
+    """Bring a layer back as it was saved, in place of one of this role that nobody painted on.
+
+    Of a stack it is the plane's part.
+    """
     classes = without_strays(saved.classes)
     item = ResultLayer(saved.role, maps.labels, dress(classes, hidden))
     before = find(viewer, plane, saved.role)
-    if before is not None:
+    if before is not None and before.data.ndim == maps.labels.ndim:
         viewer.layers.remove(before)
     if saved.role.startswith(INSTANCES):
         item = ResultLayer(saved.role, maps.labels, dress(saved.classes))
@@ -141,6 +144,7 @@ def restore(
         layer = add_instances(viewer, plane, item, entry)
     else:
         mask = workspace.show_mask(viewer, plane, item, classes)
+        mask.data[:] = maps.labels  # nobody painted there, but somebody may have erased
         shape = maps.labels.shape
         protected = np.zeros(shape, bool) if maps.protected is None else maps.protected
         mask.restore(protected, maps.labels if maps.proposal is None else maps.proposal)

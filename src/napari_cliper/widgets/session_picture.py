@@ -60,7 +60,7 @@ def open_picture(viewer: Viewer, wanted: Picture, pixels: NDArray[Any] | None) -
     plane = next(_at(opened, wanted.place), opened[0])
     if plane.digest() == wanted.sha256:
         return plane, ""
-    if plane.data.shape[len(plane.place) :][:2] != wanted.size:
+    if wanted.size not in (plane.size, plane.full):
         return missing, (
             f"“{wanted.name}” has another size than when it was annotated: its masks come "
             "beside it."
@@ -73,15 +73,14 @@ def open_picture(viewer: Viewer, wanted: Picture, pixels: NDArray[Any] | None) -
 def _without_picture(name: str, sha256: str, size: tuple[int, int]) -> Plane:
     """A plane for masks whose picture is not there."""
     blank = Image(np.zeros(size, np.uint8))
-    index = (slice(None), slice(None))
-    return Plane(name, f"missing {sha256}", blank.data, index, (0, 255), placement_of(blank, [0, 1]))
+    index, placement = (slice(None), slice(None)), placement_of(blank, [0, 1])
+    return Plane(name, f"missing {sha256}", blank.data, index, (0, 255), placement)
 
 
 def _at(planes: list[Plane], place: tuple[int, ...]) -> Iterator[Plane]:
     """The planes at this place of their pictures, where they have it."""
     for plane in planes:
-        before = plane.data.shape[: len(plane.place)]
-        inside = all(0 <= at < size for at, size in zip(place, before, strict=False))
+        inside = all(0 <= at < size for at, size in zip(place, plane.stack, strict=False))
         if len(place) == len(plane.place) and inside:
             yield plane.at(place)
 

@@ -21,7 +21,6 @@ from napari_cliper.files.session import LoadedSession, MaskMaps, load_session
 from napari_cliper.widgets import masks, session_layers, session_picture
 from napari_cliper.widgets.kept_sessions import KeptSessions, Key
 from napari_cliper.widgets.latest import Latest
-from napari_cliper.widgets.layers import KEY
 from napari_cliper.widgets.segmentation import Adjustment
 
 if TYPE_CHECKING:
@@ -174,8 +173,8 @@ class Sessions(QObject):
         if self._leaving or not session_layers.is_kept(layer):
             return
         self.save_at_once()
-        if session_layers.is_painted(layer):
-            self._kept.orphaned.add(tuple(layer.metadata[KEY]["plane"]))
+        painted = session_layers.is_painted
+        self._kept.orphaned.update(k for k in session_layers.planes_of(layer) if painted(layer, k))
 
     def _due(self) -> list[_Task]:
         """What is to be saved."""
@@ -194,7 +193,7 @@ class Sessions(QObject):
 
     def _is_painted(self, key: Key) -> bool:
         layers = session_layers.label_layers(self._viewer, key)
-        return any(map(session_layers.is_painted, layers))
+        return any(session_layers.is_painted(layer, key) for layer in layers)
 
     def _state(self, key: tuple[str, ...]) -> dict[str, Any]:
         """Of each thing that a session holds, something that differs where it does."""
@@ -205,7 +204,7 @@ class Sessions(QObject):
             "folder": self._kept.folders.get(key),
         }
         for layer in session_layers.label_layers(self._viewer, key):
-            mask = masks.of(layer)
+            mask = masks.on(layer, key)
             state[str(layer.unique_id)] = (
                 mask.revision if mask is not None else zlib.crc32(layer.data),
                 *(layer.name, layer.visible, layer.opacity, layer.contour, layer.selected_label),
@@ -217,7 +216,7 @@ class Sessions(QObject):
         key = plane.key
         layers = session_layers.label_layers(self._viewer, key)
         known, layer = self._kept.pictures.get(key), self._picture(plane)
-        size = layers[0].data.shape if layers else (1, 1)
+        size = layers[0].data.shape[-2:] if layers else (1, 1)
         source = session_picture.source_of(layer)
 
         def picture() -> saved_as.Picture:
@@ -237,7 +236,10 @@ class Sessions(QObject):
             key,
             folder,
             picture,
-            [(session_layers.looks_of(layer), session_layers.maps_of(layer)) for layer in layers],
+            [
+                (session_layers.looks_of(layer, key), session_layers.maps_of(layer, key))
+                for layer in layers
+            ],
             self._desk(),
             self._workspace.adjustment(key) or Adjustment(),
             tuple(self._workspace.places.seen.get(key, ())),
@@ -292,7 +294,7 @@ class Sessions(QObject):
         painted = [
             layer.name
             for layer in session_layers.label_layers(self._viewer, plane.key)
-            if session_layers.is_painted(layer)
+            if session_layers.is_painted(layer, plane.key)
         ]
         if painted:
             self.failed.emit(

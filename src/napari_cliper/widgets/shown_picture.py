@@ -100,14 +100,17 @@ class ShownPicture(QObject):
     @property
     def has_strokes(self) -> bool:
         """Whether there is a person's work in its masks."""
-        return any(map(session_layers.is_painted, self._masks))
+        key = self._key
+        return any(session_layers.is_painted(layer, key) for layer in self._masks if key)
 
     @property
     def _masks(self) -> list[Labels]:
-        if self._layer is None:
-            return []
-        key = queued_picture.plane_of(self._layer).key
-        return session_layers.label_layers(self._viewer, key)
+        return session_layers.label_layers(self._viewer, self._key) if self._key else []
+
+    @property
+    def _key(self) -> tuple[str, ...]:
+        """Its plane's; () where there is no picture."""
+        return queued_picture.plane_of(self._layer).key if self._layer is not None else ()
 
     # Into the viewer and out of it
 

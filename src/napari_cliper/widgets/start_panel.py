@@ -55,11 +55,11 @@ class StartPanel(QWidget):
                 raise NapariCliperError(
                     "There is no other Labels layer of this size: open one, then take it."
                 )
-            labels = as_labels(np.asarray(source.data), None)
+            labels = as_labels(np.asarray(mask.part_of(source.data)), None)
         except NapariCliperError as error:
             self.failed.emit(error)
             return
         theirs = labels != 0
-        mask.correct(np.where(theirs, labels, mask.layer.data), theirs=theirs)
+        mask.correct(np.where(theirs, labels, mask.data), theirs=theirs)
         share = theirs.mean()
         self.told.emit(f"{share:.1%} of the mask is yours now; runs fill only the rest.")

@@ -64,7 +64,7 @@ class Strokes(QObject):
     def _look(self) -> None:
         """Listen to layers that are not known yet."""
         for layer in self._layers:
-            mask = masks.of(layer)
+            mask = masks.on(layer, self._key or ())
             if mask is not None and mask not in self._counts:
                 self._counts[mask] = 0
                 mask.changed.connect(self.note)

@@ -15,7 +15,6 @@ from napari_cliper.widgets.layers import KEY, is_ours, kept_selection
 from napari_cliper.widgets.outlines import outline
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
@@ -65,7 +64,7 @@ class UnsurePlaces(QObject):
         try:
             mask = self._corrections.needed_mask()
             scene = self._workspace.scene(mask.plane)
-            if scene is None or scene.scored.size != mask.layer.data.shape:
+            if scene is None or scene.scored.size != mask.data.shape:
                 raise NapariCliperError(
                     "It is not known yet how sure this mask is: press Segment once."
                 )
@@ -104,7 +103,7 @@ class UnsurePlaces(QObject):
             return
         spot = found[0]
         top, left, bottom, right = spot.box
-        where = np.zeros(mask.layer.data.shape, np.uint8)
+        where = np.zeros(mask.data.shape, np.uint8)
         where[top:bottom, left:right] = spot.inside
         self.seen.setdefault(mask.plane.key, []).append(spot.place)
         outline(self._viewer, mask.plane, ROLE, where, {1: YELLOW})
@@ -115,8 +114,8 @@ class UnsurePlaces(QObject):
 
     def _zoom(self, mask: Mask, spot: Spot) -> None:
         viewer, layer = self._viewer, mask.layer
-        middle, size = _in_world(layer, spot.box)
-        whole_middle, whole = _in_world(layer, (0, 0, *layer.data.shape))
+        middle, size = _in_world(mask, spot.box)
+        whole_middle, whole = _in_world(mask, (0, 0, *mask.data.shape))
         least = LEAST * float(np.abs(layer.scale[-2:]).min())
         room = np.maximum(size * ROOM, least)
         camera = viewer.scene.camera
@@ -127,12 +126,13 @@ class UnsurePlaces(QObject):
 
 
 def _in_world(
-    layer: Labels, box: tuple[int, int, int, int]
+    mask: Mask, box: tuple[int, int, int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Middle and size of a part of a layer, as it lies in the viewer."""
+    """Middle and size of a part of a mask, as it lies in the viewer."""
     top, left, bottom, right = box
     corners = np.array([[top, left], [top, right], [bottom, left], [bottom, right]]) - 0.5
-    world = np.array([layer.data_to_world(corner)[-2:] for corner in corners])
+    before = mask.plane.place if mask.layer.ndim > 2 else ()
+    world = np.array([mask.layer.data_to_world((*before, *corner))[-2:] for corner in corners])
     return world.mean(axis=0), np.ptp(world, axis=0)
 
 
