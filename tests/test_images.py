@@ -226,3 +226,24 @@ def test_gamma_is_that_of_the_layer() -> None:
     for gamma in (0, -1, float("nan"), float("inf")):
         with pytest.raises(NapariCliperError, match="positive number"):
             to_rgb(grey, gamma=gamma)
+
+
+@pytest.mark.parametrize(
+    "limits", [(), (1,), (1, 2, 3), 5, "ab", (None, 1), (0, 10**400), [[0], [1, 2]], ("a", "b")]
+)
+def test_contrast_limits_are_two_numbers(limits):
+    with pytest.raises(NapariCliperError, match="two finite numbers"):
+        to_rgb(RAMP, limits)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_strangest_floats_warn_of_nothing():
+    signalling = np.full((16, 16), 0x7FA00000, np.uint32).view(np.float32)
+    signalling[0, 0] = 2
+    assert grey(to_rgb(signalling)).max() == 255
+    smallest = np.full((16, 16), -5e-324)
+    smallest[0] = 0
+    assert grey(to_rgb(smallest)).shape == (16, 16)
+    longest = np.ones((16, 16), np.longdouble) * np.finfo(np.float64).max
+    longest[0] *= 4  # infinite, as far as 64 bits go
+    assert (grey(to_rgb(longest))[0] == 255).all()

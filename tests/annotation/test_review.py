@@ -1,10 +1,12 @@
 import math
+from pathlib import PureWindowsPath
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from napari_cliper.annotation import review
 from napari_cliper.annotation.review import (
     Entry,
     Review,
@@ -317,3 +319,18 @@ def test_a_frozen_review():
     assert told == review(a="new")
     with pytest.raises(ValueError, match="frozen"):
         told.entries = ()
+
+
+@pytest.mark.parametrize(
+    "picture", ["..\\a.png", "b\\..\\..\\a.png", "C:\\a.png", "C:a.png", "\\a"]
+)
+def test_on_windows_no_picture_lies_outside(monkeypatch, picture):
+    assert Entry(picture=picture).picture == picture  # elsewhere these are names like any other
+    monkeypatch.setattr(review, "PurePath", PureWindowsPath)
+    with pytest.raises(ValueError, match="does not lie in the pictures’ folder"):
+        Entry(picture=picture)
+
+
+def test_no_picture_has_a_null_in_its_name():
+    with pytest.raises(ValueError, match="does not lie in the pictures’ folder"):
+        Entry(picture="a\0.png")

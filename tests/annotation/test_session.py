@@ -159,6 +159,8 @@ def test_what_is_no_session(text, message):
         "x\n.png",
         "x.json",
         ".hidden.png",
+        "con.png",
+        "NUL.x.png",
     ],
 )
 def test_files_lie_in_the_folder_and_are_pictures(field, name):

@@ -304,10 +304,10 @@ def test_a_review_that_cannot_be_read_is_left_alone(tmp_path, content, message):
 def test_a_review_file_that_may_not_be_read(tmp_path, monkeypatch):
     make(tmp_path, "a.png", "cliper-review/review.json")
 
-    def fail(self):
+    def fail(self, mode):
         raise PermissionError(errno.EACCES, "Permission denied", str(self))
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(Path, "open", fail)
     with says(r"review\.json” may not be read: change its permissions"):
         open_review(tmp_path)
     monkeypatch.undo()

@@ -321,3 +321,67 @@ def test_the_papers_method_is_the_papers_on_every_preset():
 def test_blocks_of_the_own_tower_are_counted_from_the_start():
     with pytest.raises(NapariCliperError, match="greater than or equal to 0"):
         get_preset("small", [parse_change("compensation.block=-1")])
+
+
+DEEP = "[" * 3000 + "]" * 3000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"title = {DEEP}",
+        ".".join("a" * 400) + " = 1",
+        f"title = {'[' * 5000}",
+        "a = 1" + "0" * 5000,
+    ],
+    ids=["lists", "tables", "open lists", "a long number"],
+)
+def test_files_without_end_are_refused(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(NapariCliperError, match="is not TOML"):
+        get_preset(path)
+
+
+def test_large_files_are_refused(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(NapariCliperError, match="more than 1 MiB"):
+        get_preset(path)
+
+
+def test_changes_without_end_are_refused():
+    assert parse_change(f"title={DEEP}") == {"title": DEEP}
+    assert parse_change("settings.logit_scale=" + "1" * 5000)["settings"]["logit_scale"][0] == "1"
+    with pytest.raises(NapariCliperError, match="changes nothing"):
+        parse_change(".".join("a" * 3000) + "=1")
+    table: dict = {}
+    for _ in range(2000):
+        table = {"a": table}
+    with pytest.raises(NapariCliperError, match="nests more than 16 tables"):
+        get_preset("small", [table])
+
+
+def test_nobodys_home_is_refused(tmp_path):
+    home = "~nobody-is-called-so/a"
+    for function, given in ((get_preset, f"{home}.toml"), (compensation_changes, home)):
+        with pytest.raises(NapariCliperError, match="home of somebody unknown"):
+            function(given)
+    with pytest.raises(NapariCliperError, match="home of somebody unknown"):
+        get_preset("small", [parse_change(f"encoder.heads={home}")])
+    with pytest.raises(NapariCliperError, match="nobody's home"):
+        get_preset("small", [parse_change(f"encoder.image.repo={home}")])
+
+
+def test_a_source_of_compensation_with_an_absurd_name_is_none():
+    with pytest.raises(NapariCliperError, match="no source of compensation"):
+        compensation_changes("a" * 5000)
+
+
+@pytest.mark.parametrize("files", ["", ', "files" = 3', ', "files" = {}'])
+def test_weights_without_files_may_be_replaced(files):
+    weights = parse_change(
+        f'compensation={{kind = "stable-diffusion", weights = {{repo = "a"{files}}}}}'
+    )
+    with pytest.raises(NapariCliperError, match="compensation"):
+        get_preset("small", [weights, parse_change("compensation.weights.repo=b")])

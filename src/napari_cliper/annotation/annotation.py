@@ -9,8 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_cliper.annotation.class_edits import with_strays
-from napari_cliper.annotation.class_list import MAX_CLASSES, ClassEntry, ClassList, one_sentence
-from napari_cliper.annotation.palette import voc_palette
+from napari_cliper.annotation.class_list import (
+    MAX_CLASSES,
+    ClassEntry,
+    ClassList,
+    default_colors,
+    one_sentence,
+)
 from napari_cliper.errors import NapariCliperError
 
 VOID = 255  # Pascal VOC's label for what nobody has decided
@@ -225,5 +230,4 @@ def merged_classes(lists: Iterable[ClassList]) -> ClassList:
 
 def default_color(id_: int) -> tuple[int, int, int]:
     """Pascal VOC's colour of a label."""
-    red, green, blue = voc_palette(id_ + 1)[id_].tolist()
-    return red, green, blue
+    return default_colors()[id_]

@@ -55,7 +55,8 @@ def _short(words: str) -> str:
 
 
 @functools.cache
-def _default_colors() -> list[tuple[int, int, int]]:
+def default_colors() -> list[tuple[int, int, int]]:
+    """Pascal VOC's colour of each label, 0 to 65535."""
     return [(r, g, b) for r, g, b in voc_palette(MAX_CLASSES + 1).tolist()]
 
 
@@ -103,7 +104,7 @@ class ClassEntry(BaseModel):
     name: Words
     synonyms: tuple[Words, ...] = ()
     color: tuple[Byte, Byte, Byte] = Field(
-        default_factory=lambda known: _default_colors()[known["id"]]
+        default_factory=lambda known: default_colors()[known["id"]]
     )
 
     @field_validator("name")

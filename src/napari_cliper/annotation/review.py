@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -66,7 +67,9 @@ def _pieces(name: str) -> Iterable[Piece]:
 
 
 def _inside(picture: str) -> str:
-    if not {"", ".", ".."}.isdisjoint(picture.split("/")):
+    path = PurePath(picture)  # Windows knows "\\" and drives as well
+    outside = path.anchor or path.drive or ".." in path.parts or "\0" in picture
+    if outside or not {"", ".", ".."}.isdisjoint(picture.split("/")):
         raise ValueError(
             f"“{picture}” does not lie in the pictures’ folder: give its path from there, with “/”."
         )

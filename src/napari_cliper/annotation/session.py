@@ -15,7 +15,12 @@ from pydantic import (
 )
 
 from napari_cliper.annotation.class_list import ClassList
-from napari_cliper.annotation.validation import REMEDY, newer_format, told
+from napari_cliper.annotation.validation import (
+    REMEDY,
+    TAKEN_BY_WINDOWS,
+    newer_format,
+    told,
+)
 from napari_cliper.errors import NapariCliperError
 
 FORMAT: Final = 1
@@ -25,7 +30,8 @@ INSTANCES = "instances of "  # how the role of a layer begins that numbers a cla
 def _plain(name: str) -> str:
     """A name that stays inside its folder on every system."""
     marks = [letter for letter in name if letter in '/\\:*?"<>|' or not letter.isprintable()]
-    if marks or name.startswith(".") or not name.endswith(".png"):
+    taken = TAKEN_BY_WINDOWS.fullmatch(name)
+    if marks or taken or name.startswith(".") or not name.endswith(".png"):
         raise ValueError(
             f"“{name}” is no name for a file of a session: give a plain one that ends in “.png”."
         )

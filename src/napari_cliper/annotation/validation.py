@@ -1,9 +1,15 @@
 """What is wrong with a file of ours, in one sentence that says what to do."""
 
+import re
+
 from pydantic import ValidationError
 
 from napari_cliper.errors import NapariCliperError
 
+# Names that mean devices there, whatever follows their first dot.
+TAKEN_BY_WINDOWS = re.compile(
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE | re.DOTALL
+)
 REMEDY = "correct it there, or move the file away to begin anew"
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from napari_cliper.annotation.annotation import Annotation, with_all
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.bounded import read_bounded
 from napari_cliper.files.nearby import classes_for, classes_near, picture_near
 from napari_cliper.files.pictures import explained, read_picture
 from napari_cliper.files.polygons import filled
@@ -49,14 +50,7 @@ def read_json(path: Path, model: type[Model], title: str) -> Model:
     NapariCliperError
         There is no such file, it is too large, cannot be read, or is not as the model says.
     """
-    with explained(path):
-        size = path.stat().st_size
-    if size > LARGEST:
-        raise NapariCliperError(
-            f"“{path}” has more than {LARGEST >> 20} MiB: split it into smaller files."
-        )
-    with explained(path):
-        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")  # Windows' byte order mark
+    content = read_bounded(path, LARGEST).removeprefix(b"\xef\xbb\xbf")  # Windows' byte order mark
     try:
         return model.model_validate_json(content)
     except ValidationError as error:

@@ -1,7 +1,6 @@
 """Label pictures as PNG files that carry their class list."""
 
 import io
-import json
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -9,11 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
+from pydantic_core import from_json
 
 from napari_cliper.annotation.class_list import MAX_CLASSES, ClassList
 from napari_cliper.annotation.palette import voc_palette
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.atomic import atomic_write, check_free
+from napari_cliper.files.bounded import read_bounded
 from napari_cliper.files.pictures import explained
 
 KEY = "napari-cliper"  # of the text chunk that holds the class list
@@ -169,8 +170,7 @@ def class_list_in(path: Path) -> ClassList | None:
     """
     if not path.is_file():
         return None
-    with explained(path):
-        text = path.read_bytes()
+    text = read_bounded(path)
     return None if _is_of_others(text) else _class_list(text, path)
 
 
@@ -184,8 +184,8 @@ def _class_list(text: str | bytes, path: Path) -> ClassList:
 def _is_of_others(text: bytes) -> bool:
     """Whether it surely is no class list of ours; one that is damaged may be ours."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = from_json(text)
+    except ValueError:
         return False
     classes = found.get("classes") if isinstance(found, dict) else None
     return not isinstance(classes, list) or not all(isinstance(one, dict) for one in classes)
@@ -288,6 +288,6 @@ def _indexed(
 def _holds(path: Path, classes: ClassList) -> bool:
     """Whether a file holds exactly this class list."""
     try:
-        return ClassList.from_json(path.read_bytes()) == classes
-    except (OSError, NapariCliperError):
+        return ClassList.from_json(read_bounded(path)) == classes
+    except NapariCliperError:
         return False

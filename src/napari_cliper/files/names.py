@@ -4,10 +4,10 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from napari_cliper.annotation.validation import TAKEN_BY_WINDOWS
 from napari_cliper.errors import NapariCliperError
 
 LONGEST = 180  # bytes: with an ending they fit into the 255 bytes of a name
-_TAKEN_BY_WINDOWS = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _FIELD = re.compile(r"\{name\}|\{picture\}")
 _REFUSED = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
 
@@ -25,7 +25,7 @@ def plain(text: str) -> str:
     text = unicodedata.normalize("NFC", text)
     text = "".join(letter if _is_shown(letter) else "_" for letter in text)
     text = _REFUSED.sub("_", text).encode()[:LONGEST].decode(errors="ignore").strip(" .")
-    return f"_{text}" if not text or _TAKEN_BY_WINDOWS.fullmatch(text) else text
+    return f"_{text}" if not text or TAKEN_BY_WINDOWS.fullmatch(text) else text
 
 
 def _is_shown(letter: str) -> bool:

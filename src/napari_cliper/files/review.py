@@ -13,8 +13,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from napari_cliper.annotation.review import Entry, Review, State
+from napari_cliper.annotation.validation import TAKEN_BY_WINDOWS
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.atomic import atomic_write
+from napari_cliper.files.bounded import read_bounded
 from napari_cliper.files.indexed_png import LABELS, OVERLAY
 from napari_cliper.files.pictures import explained
 from napari_cliper.files.session import is_session
@@ -27,7 +29,6 @@ SESSION = ".session"  # the ending of a picture's session folder
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 
 _PLAIN = re.compile("[a-z0-9_-]+( [a-z0-9_-]+)*")
-_TAKEN_BY_WINDOWS = re.compile("con|prn|aux|nul|com[0-9]|lpt[0-9]")
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,7 @@ def saved_review(results: Path) -> Review:
     with explained(path):
         if not path.exists():
             return Review(entries=())
-        text = path.read_bytes()
+    text = read_bounded(path)
     try:
         return Review.from_json(text)
     except NapariCliperError as error:
@@ -346,7 +347,7 @@ def _safe(name: str) -> str:
     No system takes two of these names for the same. None ends in `SESSION` or is `REVIEW_FILE`.
     """
     stem, dot, suffix = name.partition(".")
-    plain = _PLAIN.fullmatch(stem) and not _TAKEN_BY_WINDOWS.fullmatch(stem)
+    plain = _PLAIN.fullmatch(stem) and not TAKEN_BY_WINDOWS.fullmatch(stem)
     if plain and len(name) <= 60 and dot + suffix in ("", *SUFFIXES):
         return name
     # 48 letters of up to four bytes, and the rest, fit into the 255 bytes of a name.

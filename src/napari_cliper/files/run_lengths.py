@@ -47,7 +47,9 @@ def decode(counts: str | Sequence[int], size: tuple[int, int]) -> Part | None:
     """
     lengths = _uncompressed(counts) if isinstance(counts, str) else _checked(counts)
     height, width = size
-    if lengths.min(initial=0) < 0 or lengths.sum() != height * width:
+    pixels = height * width
+    # Each first: the sum of numbers as large as these may be has no room in 64 bits.
+    if lengths.min(initial=0) < 0 or lengths.max(initial=0) > pixels or lengths.sum() != pixels:
         raise ValueError("They do not fit the picture.")
     ends = np.cumsum(lengths)
     starts, stops = ends[0::2][: len(ends) // 2], ends[1::2]

@@ -24,6 +24,7 @@ from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.annotation.session import Mask, MaskNotes, Notes, Session
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.atomic import atomic_write
+from napari_cliper.files.bounded import read_bounded
 from napari_cliper.files.indexed_png import encode_labels, load_labels, present_ids
 from napari_cliper.files.pictures import explained
 
@@ -184,9 +185,10 @@ def _read(file: Path) -> Session | None:
     """The session of a `session.json`, or None if that is not there."""
     with explained(file):
         try:
-            text = file.read_bytes()
+            file.stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
+    text = read_bounded(file)
     try:
         return Session.from_json(text)
     except NapariCliperError as error:

@@ -8,6 +8,7 @@ result is checked once.
 Nothing heavy is imported, so that a window can list presets at once.
 """
 
+import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -24,6 +25,9 @@ BUILT_IN = Path(__file__).with_name("presets.toml")
 METHODS = BUILT_IN.with_name("methods.toml")
 COMPENSATIONS = BUILT_IN.with_name("compensations.toml")
 VISION_MODELS = BUILT_IN.with_name("vision_models.toml")
+
+LARGEST = 2**20  # bytes of a preset file; the built-in presets together have less than 2**15
+DEEPEST = 16  # tables and lists within each other; a preset has five
 
 Changes = Mapping[str, Any]
 
@@ -85,8 +89,8 @@ def compensation_changes(name: str) -> Changes:
         return on
     if name in known:
         return _merged(on, known[name])
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
+    folder = _path(name)
+    if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises if the name is too long
         raise NapariCliperError(
             f"There is no source of compensation “{name}”: choose preset, none, "
             f"{', '.join(known)}, or give a folder with Stable Diffusion 1 or 2."
@@ -109,13 +113,13 @@ def parse_change(text: str) -> Changes:
     """
     field, sign, value = (part.strip() for part in text.partition("="))
     names = field.split(".")
-    if not (sign and value and all(names)):
+    if not (sign and value and all(names) and len(names) < DEEPEST):
         raise NapariCliperError(
             f"“{text}” changes nothing: write FIELD=VALUE, for example settings.logit_scale=70."
         )
     try:
-        change: Any = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        change: Any = _parsed(f"value = {value}")["value"]
+    except ValueError:
         change = value
     for name in reversed(names):
         change = {name: change}
@@ -144,12 +148,16 @@ def get_preset(name: str | Path, changes: Sequence[Changes] = ()) -> Preset:
             return presets[str(name)]
         table, where = {"name": str(name), **_built_in(str(name))}, f"preset {name}, as changed,"
     else:
-        path = Path(name).expanduser()
+        path = _path(name)
         table, where = {"name": path.stem} | _from_file(path), f"preset file {path}"
     for change in changes:
+        if _is_too_deep(change):
+            raise NapariCliperError(
+                f"A change to the {where} nests more than {DEEPEST} tables: write single values."
+            )
         table = _merged(table, _resolved(change, Path.cwd()))
     try:
-        return Preset(**table)
+        return Preset.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -190,7 +198,54 @@ def _built_in(name: str) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     """A TOML file whose names are resolved and whose own paths are absolute."""
-    return _resolved(tomllib.loads(path.read_text(encoding="utf-8")), path.parent.absolute())
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST >> 20} MiB")
+    return _resolved(_parsed(content.decode("utf-8")), path.parent.absolute())
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """The table of a TOML text.
+
+    Raises
+    ------
+    ValueError
+        It is no TOML, or nested deeper than any preset.
+    """
+    deep = f"it nests more than {DEEPEST} tables or lists"
+    try:
+        table = tomllib.loads(text)
+    except RecursionError as error:  # tomllib itself knows no bound
+        raise ValueError(deep) from error
+    if _is_too_deep(table):
+        raise ValueError(deep)
+    return table
+
+
+def _is_too_deep(table: Changes) -> bool:
+    """Whether more than `DEEPEST` tables and lists lie within each other."""
+    level: list[Any] = [table]
+    for _ in range(DEEPEST):
+        inner = (one.values() if isinstance(one, Mapping) else one for one in level)
+        level = [part for parts in inner for part in parts if isinstance(part, (Mapping, list))]
+    return bool(level)
+
+
+def _path(text: str | Path) -> Path:
+    """A path in which “~” is a person's home.
+
+    Raises
+    ------
+    NapariCliperError
+        Nobody has such a home.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise NapariCliperError(
+            f"“{text}” lies in the home of somebody unknown: write the whole path."
+        ) from error
 
 
 def _resolved(table: Changes, folder: Path) -> dict[str, Any]:
@@ -201,7 +256,7 @@ def _resolved(table: Changes, folder: Path) -> dict[str, Any]:
             return _resolved(value, folder)
         local = key == "heads" or (key == "repo" and str(value).startswith("."))
         if local and isinstance(value, str):
-            return str(folder / Path(value).expanduser())
+            return str(folder / _path(value))
         if key in _BY_NAME and isinstance(value, str):
             return _BY_NAME[key](value)
         return value
@@ -247,7 +302,9 @@ def _merged(under: Changes, over: Changes) -> dict[str, Any]:
         return dict(over)
     if "repo" in under and over.get("repo", under["repo"]) != under["repo"]:
         # Another repository has other commits and other sums, and maybe other files.
-        under = {} if "files" in over else {"files": dict.fromkeys(under["files"], "")}
+        files = under.get("files")
+        known = files if isinstance(files, dict) and "files" not in over else None
+        under = {} if known is None else {"files": dict.fromkeys(known, "")}
     merged = dict(under)
     for key, value in over.items():
         below = under.get(key)

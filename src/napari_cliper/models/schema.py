@@ -56,6 +56,15 @@ class Wheel(_Data):
         return f"{self.distribution}=={self.version}"
 
 
+def _with_known_home(repo: str) -> str:
+    """Refuse a local folder in the home of somebody unknown."""
+    try:
+        Path(repo).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"“{repo}” is in nobody's home here, write the whole path") from error
+    return repo
+
+
 class Repository(_Data):
     """Where weights come from.
 
@@ -78,7 +87,7 @@ class Repository(_Data):
 
     licence: str = ""
     size_mb: Annotated[int, Field(ge=0)] = 0
-    repo: str
+    repo: Annotated[str, AfterValidator(_with_known_home)]
     revision: str | None = None
     files: dict[str, Sha256 | Literal[""]]
     wheel: Wheel | None = None

@@ -164,3 +164,9 @@ def test_what_does_not_fit_is_refused(tmp_path, subtests):
     ):
         with subtests.test(name), pytest.raises(NapariCliperError, match=message):
             read(tmp_path / name)
+
+
+def test_a_class_that_is_nested_without_end_is_damaged(tmp_path):
+    mask(tmp_path / "photo" / "001_cat.png", LEFT, "[" * 5000)
+    with pytest.raises(NapariCliperError, match="carries a damaged class"):
+        read(tmp_path / "photo")

@@ -262,3 +262,11 @@ def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
 )
 def test_what_is_not_surely_coco_is_not_recognized(tmp_path, document):
     assert not FORMAT.recognizes(saved(tmp_path / "x.json", document))
+
+
+@pytest.mark.parametrize("counts", [[2**63 - 1, 2**63 - 1, 50], [5, 2**63 - 1, 2**63 - 1, 45]])
+def test_run_lengths_whose_sum_overflows_are_refused(tmp_path, counts):
+    # In 64 bits these sum up to the 48 pixels of the picture.
+    path = with_segmentation(tmp_path, {"size": [6, 8], "counts": counts})
+    with pytest.raises(NapariCliperError, match="run lengths that do not fit"):
+        list(read_annotations(path, FORMAT))

@@ -337,3 +337,10 @@ def test_other_archives_are_not_recognized(tmp_path):
     for left_out in ({"SegmentationClass/east.png"}, {*GARDEN} - {"SegmentationClass/east.png"}):
         path = garden(tmp_path, **dict.fromkeys(left_out))
         assert not FORMAT.recognizes(path)
+
+
+def test_more_classes_than_labels_are_refused(tmp_path):
+    # Without colours: each has its own looked up.
+    path = with_file(tmp_path, "labelmap.txt", b"a:\n" * 500_000)
+    with pytest.raises(NapariCliperError, match="more than 65535 classes"):
+        list(read_annotations(path, FORMAT))

@@ -179,3 +179,8 @@ def test_damaged_names_are_refused(tmp_path):
 def test_another_folder_is_refused(tmp_path):
     with pytest.raises(NapariCliperError, match=r"holds no “metadata.jsonl”: give the folder"):
         read(tmp_path)
+
+
+def test_a_picture_with_an_absurd_name_is_not_there(tmp_path):
+    row = {"label_file_name": "masks/a.png", "file_name": "a" * 300}
+    assert read(foreign(tmp_path / "set", [row])).picture is None

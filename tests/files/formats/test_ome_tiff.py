@@ -220,3 +220,14 @@ def test_the_class_list_is_plain_json(tmp_path):
     text = told(written(tmp_path)).find(".//{*}M[@K='napari-cliper']").text
     assert text.isascii()
     assert [entry["name"] for entry in json.loads(text)["classes"]] == list(ODD.names)
+
+
+@pytest.mark.parametrize("size", ["nan", "inf", "-1", "0", "1e400"])
+def test_a_size_that_no_pixel_can_have_is_not_known(tmp_path, size):
+    path = written(tmp_path, scale=(2.0, 2.0), units=("micrometer",) * 2)
+    with tifffile.TiffFile(path) as tiff:
+        text = tiff.ome_metadata
+    tifffile.tiffcomment(path, text.replace('SizeX="2.0"', f'SizeX="{size}"').encode())
+    found = read(path)
+    assert found.scale == (2, 1)
+    assert found.units == ("micrometer", "pixel")

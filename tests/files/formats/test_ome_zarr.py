@@ -337,3 +337,13 @@ def test_a_damaged_class_list_is_refused(tmp_path):
     write_json(file, known)
     with pytest.raises(NapariCliperError, match=r"In “.*”: The class list is not valid at classes"):
         read(tmp_path / "photo.ome.zarr")
+
+
+@pytest.mark.parametrize(
+    "scale", [[0.0, 1.0], [float("nan"), 1.0], [-1.0, 1.0], [[1, 2], [3, 4]], [2]]
+)
+def test_sizes_that_no_pixel_can_have_are_refused(tmp_path, scale):
+    path = tmp_path / "a.zarr"
+    foreign(path, scale=scale)
+    with pytest.raises(NapariCliperError, match="damaged"):
+        read(path)

@@ -155,7 +155,7 @@ def test_lines_that_are_wrong(tmp_path, line, says):
         ("names: [dog, cat", "no YAML in line"),
         ("names:\n  0: dog\n 1: [", "no YAML in line"),
         ("[" * 100_000, "damaged"),
-        ("names: &a [*a]", "no YAML in line 1"),
+        ("names: &a [*a]", "an alias in line 1"),
         ("names: {dog: 0}", "names"),
         ("names: {-1: dog}", "names"),
         ("names: dog", "names"),

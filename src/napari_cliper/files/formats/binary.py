@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from pydantic_core import from_json
 
 from napari_cliper.annotation.annotation import Annotation, foreign_classes
 from napari_cliper.annotation.class_list import MAX_CLASSES, ClassList
@@ -175,7 +176,7 @@ def _classes(files: list[Path], place: Path) -> tuple[ClassList, list[int]]:
 
 def _from_chunks(chunks: list[str | None], place: Path) -> ClassList:
     try:
-        entries = [json.loads(str(chunk)) for chunk in chunks]
+        entries = [from_json(str(chunk)) for chunk in chunks]
         return ClassList.from_json(json.dumps({"classes": entries}))
     except ValueError as error:
         raise NapariCliperError(

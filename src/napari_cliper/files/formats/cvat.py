@@ -27,9 +27,10 @@ from napari_cliper.annotation.annotation import (
     merged_classes,
     with_all,
 )
-from napari_cliper.annotation.class_list import ClassList
+from napari_cliper.annotation.class_list import MAX_CLASSES, ClassList
 from napari_cliper.annotation.palette import voc_palette
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.bounded import check_size, read_bounded
 from napari_cliper.files.foreign import picture_size
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.formats.panoptic import id2rgb, rgb2id
@@ -259,19 +260,11 @@ def _opened(path: Path) -> Iterator[dict[str, ReadMost]]:
 def _files_of_folder(folder: Path) -> Iterator[tuple[str, ReadMost]]:
     for name in (LABEL_MAP, CLASSES_FILE):
         if (folder / name).is_file():
-            yield name, partial(_read, folder / name)
+            yield name, partial(read_bounded, folder / name)
     for place in (CLASSES, OBJECTS, LISTS):
         for file in sorted((folder / place).rglob("*")):
             if file.is_file():
-                yield file.relative_to(folder).as_posix(), partial(_read, file)
-
-
-def _read(path: Path, most: int) -> bytes:
-    with explained(path):
-        with path.open("rb") as file:
-            content = file.read(most + 1)
-        _check_size(content, most, path)
-    return content
+                yield file.relative_to(folder).as_posix(), partial(read_bounded, file)
 
 
 def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most: int) -> bytes:
@@ -285,13 +278,8 @@ def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most:
     with explained(place):
         with archive.open(info) as file:
             content = file.read(most + 1)
-        _check_size(content, most, place)
+        check_size(content, most, place)
     return content
-
-
-def _check_size(content: bytes, most: int, place: Path) -> None:
-    if len(content) > most:
-        raise NapariCliperError(f"“{place}” has more than {most >> 20} MiB: make it smaller.")
 
 
 def _text(files: Mapping[str, ReadMost], name: str, path: Path) -> str:
@@ -338,6 +326,10 @@ def _read_label_map(files: Mapping[str, ReadMost], path: Path) -> dict[int, tupl
     found: dict[int, tuple[str, Color]] = {}
     for line in map(str.strip, _text(files, LABEL_MAP, path).split("\n")):
         if line and not line.startswith("#"):
+            if len(found) > MAX_CLASSES:
+                raise NapariCliperError(
+                    f"“{path / LABEL_MAP}” names more than {MAX_CLASSES} classes: leave some out."
+                )
             name, color = f"{line}:".split(":")[:2]
             try:
                 found[len(found)] = name, _color(color) if color else default_color(len(found))

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
+from pydantic_core import from_json
 
 from napari_cliper.annotation.annotation import VOID, Annotation, merged_classes, with_all
 from napari_cliper.annotation.class_list import MAX_CLASSES, ClassList
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.bounded import LARGEST_TEXT, read_bounded
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.indexed_png import encode_labels, load_labels, present_ids
 from napari_cliper.files.nearby import classes_for, picture_near
@@ -95,7 +97,7 @@ def recognizes(path: Path) -> bool:
     try:
         for table in _tables(path):
             with explained(table), table.open(encoding="utf-8") as file:
-                row = json.loads(file.readline())
+                row = from_json(file.readline(LARGEST_TEXT))
             mask = _inside(table, row[_column(table, row)])
             return _names_file(table) is not None or load_labels(mask)[1] is not None
     except (OSError, ValueError, LookupError, TypeError, NapariCliperError):
@@ -110,8 +112,8 @@ def read(path: Path, pictures: Path | None) -> Iterator[Annotation]:
         raise NapariCliperError(f"“{path}” holds no “{TABLE}”: give the folder that has it.")
     for table in tables:
         with explained(table):
-            lines = table.read_bytes().decode().split("\n")
-            rows = [json.loads(line) for line in lines if line.strip()]
+            lines = read_bounded(table).decode().split("\n")
+            rows = [from_json(line) for line in lines if line.strip()]
             columns = [_column(table, row) for row in rows]
         for row, column in zip(rows, columns, strict=True):
             if row[column] is not None:
@@ -175,13 +177,20 @@ def _read(table: Path, row: Mapping[str, Any], column: str, pictures: Path | Non
         labels, classes, remarks = _named(table, labels)
     shown = row.get(PICTURE) or row.get("image_file_name")
     beside = _inside(table, shown) if shown else None
-    if beside is not None and pictures is None and beside.is_file():
+    if beside is not None and pictures is None and _is_file(beside):
         picture: Path | None = beside
     else:
         picture = picture_near(str(shown or file.stem), table, pictures)
     return Annotation(
         file.stem, labels, with_all(classes, labels), picture=picture, remarks=remarks
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, a folder that may not be read
+        return False
 
 
 def _inside(table: Path, name: Any) -> Path:
@@ -207,7 +216,7 @@ def _named(
     names: dict[int, str] = {}
     if file is not None:
         with explained(file):
-            names = {int(key): str(name) for key, name in json.loads(file.read_bytes()).items()}
+            names = {int(key): str(name) for key, name in from_json(read_bounded(file)).items()}
     if names.get(0, "").casefold() == BACKGROUND:
         del names[0]
     if not names:

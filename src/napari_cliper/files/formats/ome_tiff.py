@@ -20,6 +20,7 @@ from PIL import Image
 from napari_cliper.annotation.annotation import VOID, Annotation, checked_labels, with_all
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.bounded import check_unpacked
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.indexed_png import KEY
 from napari_cliper.files.nearby import classes_near, picture_near
@@ -188,7 +189,7 @@ def _xml(tiff: "TiffFile") -> ElementTree.Element | None:
     """What OME-TIFF tells about itself; None in another TIFF."""
     text = tiff.ome_metadata if tiff.is_ome else None
     # tifffile has to parse it too, and expat itself stops entities that blow up.
-    return None if text is None else ElementTree.fromstring(text)  # noqa: S314
+    return None if text is None else ElementTree.fromstring(text)  # noqa: S314  # nosec B314
 
 
 def _notes(tiff: "TiffFile") -> dict[str, str]:
@@ -222,6 +223,9 @@ def _check_whole(path: Path, series: "TiffPageSeries") -> None:
     if limit is not None and page.imagewidth * page.imagelength > 2 * limit:
         raise Image.DecompressionBombError
     check_total(path, series.get_shape(False))
+    for part in series.pages:
+        if part is not None:
+            check_unpacked(part)
     there = sum(one is not None for one in series.pages)
     if series.dataoffset is None and there * page.size < math.prod(series.get_shape(False)):
         raise NapariCliperError(
@@ -275,8 +279,9 @@ def _placement(tiff: "TiffFile", axes: str) -> tuple[tuple[float, ...], tuple[st
     for axis in axes:
         attribute, of_unit, default = _SIZES.get(axis, ("", "", ""))
         size = None if pixels is None else pixels.get(attribute)
-        scale.append(1.0 if size is None else float(size))
-        symbol = "" if size is None or pixels is None else pixels.get(of_unit, default)
+        known = size is not None and 0 < float(size) < math.inf
+        scale.append(float(size) if size is not None and known else 1.0)
+        symbol = pixels.get(of_unit, default) if pixels is not None and known else ""
         units.append(_UNITS.get(symbol, "pixel"))
     real = any(unit != "pixel" for unit in units)
     known = real or any(size != 1 for size in scale)

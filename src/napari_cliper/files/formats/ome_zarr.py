@@ -234,6 +234,7 @@ def _pixels(array: "Array[Any] | Group", path: Path) -> NDArray[Any]:
     if limit is not None and array.shape[-1] * array.shape[-2] > 2 * limit:
         raise Image.DecompressionBombError
     check_total(path, array.shape)
+    check_total(path, array.chunks)  # a whole one is unpacked, however little of it is the array's
     return np.asarray(array[...])
 
 
@@ -245,10 +246,21 @@ def _placement(
     for known in (dataset, multiscale):  # the latter goes for all levels, on top
         for transformation in known.get("coordinateTransformations") or ():
             if "scale" in transformation:
-                scale, shift = scale * transformation["scale"], shift * transformation["scale"]
+                factors = _numbers(transformation["scale"], ndim)
+                scale, shift = scale * factors, shift * factors
             if "translation" in transformation:
-                shift = shift + transformation["translation"]
+                shift = shift + _numbers(transformation["translation"], ndim)
+    if not np.all((scale > 0) & (scale < np.inf)):
+        raise ValueError(f"pixels of the size {scale.tolist()}")
     return scale.tolist(), shift.tolist()
+
+
+def _numbers(told: Any, ndim: int) -> NDArray[np.float64]:
+    """One number for each axis."""
+    numbers = np.array(told, np.float64)
+    if numbers.shape != (ndim,):
+        raise ValueError(f"{told} is not a number for each of {ndim} axes")
+    return numbers
 
 
 def _classes(group: "Group", path: Path) -> ClassList | None:

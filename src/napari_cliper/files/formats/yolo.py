@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 from napari_cliper.annotation.annotation import Annotation, merged_classes
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.bounded import read_bounded, read_yaml
 from napari_cliper.files.foreign import checked_size, drawn, invalid, numbered_classes, picture_size
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.names import different
@@ -34,8 +34,6 @@ NAMES = (DATA, "data.yml", "dataset.yaml", "classes.txt")  # where names may be,
 PLACES = (f"{LABELS}/*.txt", f"{LABELS}/*/*.txt", f"*/{LABELS}/*.txt")
 SLACK = 0.01  # how far a corner may lie outside: other tools round, and YOLO allows it
 DIGITS = 8  # enough for the exact pixels of pictures of a million pixels in width
-# Every text stays text: a class may be called “no”, which YAML otherwise takes for false.
-_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 Index = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1)]
@@ -213,7 +211,7 @@ def _parts(
 def _lines(path: Path) -> Iterator[tuple[int, int, NDArray[np.float64] | None]]:
     """Of each line: its number, its class, and its corners (n, 2), or None if it holds a box."""
     with explained(path):
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bounded(path).decode("utf-8-sig")
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words:
@@ -268,14 +266,10 @@ def _meaning(folder: Path) -> Meaning:
 def _told(path: Path) -> Meaning:
     """What a data.yaml or classes.txt tells."""
     with explained(path):
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bounded(path).decode("utf-8-sig")
         if path.suffix.lower() == ".txt":
             return Meaning(path, dict(enumerate(map(str.strip, text.rstrip().splitlines()))), {})
-        try:
-            told = yaml.load(text, Loader=_LOADER)
-        except yaml.YAMLError as error:
-            line = error.problem_mark.line + 1 if getattr(error, "problem_mark", None) else 1
-            raise ValueError(f"no YAML in line {line}") from error
+        told = read_yaml(text)
     try:
         data = Data.model_validate(told)
     except ValidationError as error:
