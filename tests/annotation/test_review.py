@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from napari_cliper.annotation import review
 from napari_cliper.annotation.review import (
     Entry,
     Review,
@@ -326,7 +325,7 @@ def test_a_frozen_review():
 )
 def test_on_windows_no_picture_lies_outside(monkeypatch, picture):
     assert Entry(picture=picture).picture == picture  # elsewhere these are names like any other
-    monkeypatch.setattr(review, "PurePath", PureWindowsPath)
+    monkeypatch.setattr("napari_cliper.annotation.review.PurePath", PureWindowsPath)
     with pytest.raises(ValueError, match="does not lie in the pictures’ folder"):
         Entry(picture=picture)
 
