@@ -125,3 +125,13 @@ def test_refinement_goes_from_the_coarse_map_to_the_refined_one() -> None:
 def test_thresholds_lie_between_0_and_1(thresholds: tuple[float, float]) -> None:
     with pytest.raises(NapariCliperError, match="give 0 to 1"):
         Thresholds(*thresholds)
+
+
+def test_parts_are_labelled_as_the_whole() -> None:
+    maps = torch.randn(6, 13, 9, generator=torch.manual_seed(0))
+    one = Labeller(maps, torch.linspace(0.1, 0.9, 6), (130, 97), normalise=True)
+    thresholds = Thresholds(0.2, 0.5)
+    parts = [(slice(top, top + 65), slice(left, 97)) for top in (0, 65) for left in (0, 50)]
+    whole = one.labels(thresholds)
+    for part, labels in zip(parts, one.labels_by_part(parts, thresholds), strict=True):
+        assert (labels == whole[part]).float().mean() > 0.999

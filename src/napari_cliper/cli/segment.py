@@ -3,10 +3,11 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.table import Table
 
 from napari_cliper.annotation.class_list import ClassList
@@ -18,13 +19,36 @@ from napari_cliper.models.choices import Choices
 from napari_cliper.models.schema import CLIPER
 
 if TYPE_CHECKING:
-    from napari_cliper.segmenter import Result
+    from napari_cliper.cliper.steps import Steps
+    from napari_cliper.segmenter import Result, Segmenter
+    from napari_cliper.tiles.stored import StoredResult
 
 Present = Annotated[
     str | None,
     typer.Option(
         help="The classes that are in the picture, separated by semicolons, or “all”: only these "
         "are labelled, however faint."
+    ),
+]
+Tiles = Annotated[
+    bool,
+    typer.Option(
+        "--tiles",
+        help="For large pictures, TIFF files or Zarr folders: read and segment them window by "
+        "window, and write the labels to an OME-Zarr folder.",
+    ),
+]
+Detail = Annotated[
+    bool,
+    typer.Option(
+        "--detail", help="For small things: look at each picture window by window, and as a whole."
+    ),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        help="With --tiles or --detail: pixels of a window's side; 1024 unless given, or half the "
+        "picture's shorter side if that is less."
     ),
 ]
 Output = Annotated[Path, typer.Option(help="Folder to write to.")]
@@ -37,6 +61,9 @@ def segment(
     preset: options.PresetName = "auto",
     output: Output = Path("napari-cliper-output"),
     overwrite: options.Overwrite = False,
+    tiles: Tiles = False,
+    detail: Detail = False,
+    window: Window = None,
     method: options.Method = CLIPER,
     encoder: options.Encoder = None,
     compensation: options.Compensation = None,
@@ -56,6 +83,15 @@ def segment(
     class_list.known(present)
     choices = Choices(method, encoder, compensation, precision, changes or ())
     model = options.Model(preset, device, weights, download, choices)
+    if tiles and detail:
+        raise NapariCliperError("Give --tiles, for large pictures, or --detail, but not both.")
+    if window is not None and not (tiles or detail):
+        raise NapariCliperError("A --window is one of --tiles or --detail: give either, too.")
+    if tiles:
+        from napari_cliper.cli.large import segment_large
+
+        segment_large(images, class_list, present, model, window, output, overwrite)
+        return
     for image in images:
         to_rgb(read_picture(image))
     targets = plan(images, output, class_list, overwrite)
@@ -64,12 +100,29 @@ def segment(
         for image, target in zip(images, targets, strict=True):
             picture = read_picture(image)
             start = time.perf_counter()
-            result = reporter.run(segmenter.segment_steps(picture, class_list, present=present))
+            if detail:
+                result = reporter.run(detailed(segmenter, picture, class_list, present, window))
+            else:
+                result = reporter.run(segmenter.segment_steps(picture, class_list, present=present))
             seconds = time.perf_counter() - start
             save_labels(target.labels, result, overwrite=overwrite)
             save_overlay(target.overlay, picture, result.labels, class_list, overwrite=overwrite)
-            reporter.say(summary(image.name, result, seconds))
+            reporter.say(summary(image.name, result, result.labels, seconds))
     typer.echo(f"Written to {output}")
+
+
+def detailed(
+    segmenter: "Segmenter",
+    picture: NDArray[Any],
+    classes: ClassList,
+    present: str | None,
+    window: int | None,
+) -> "Steps[Result]":
+    """The steps of segmenting a picture window by window."""
+    from napari_cliper.tiles.segmenting import Tiling, score_tiled_steps
+
+    scored = yield from score_tiled_steps(segmenter, picture, classes, Tiling(window))
+    return scored.label(present=present)
 
 
 @dataclass(frozen=True)
@@ -92,15 +145,9 @@ def plan(images: list[Path], output: Path, classes: ClassList, overwrite: bool) 
     from napari_cliper.files.atomic import check_free, check_writable
     from napari_cliper.files.indexed_png import LABELS, OVERLAY, check_target
 
-    stems: dict[str, Path] = {}
-    for image in images:
-        if image.stem in stems:
-            raise NapariCliperError(
-                f"{stems[image.stem]} and {image} would be written to the same files: "
-                "segment them into different folders."
-            )
-        stems[image.stem] = image
-    targets = [Target(output / (stem + LABELS), output / (stem + OVERLAY)) for stem in stems]
+    targets = [
+        Target(output / (stem + LABELS), output / (stem + OVERLAY)) for stem in stems_of(images)
+    ]
     check_writable(output)
     try:
         for target in targets:
@@ -111,13 +158,34 @@ def plan(images: list[Path], output: Path, classes: ClassList, overwrite: bool) 
     return targets
 
 
-def summary(name: str, result: "Result", seconds: float) -> Table:
+def stems_of(images: list[Path]) -> list[str]:
+    """What the results of each picture are called after.
+
+    Raises
+    ------
+    NapariCliperError
+        Two pictures would be written to the same file.
+    """
+    stems: dict[str, Path] = {}
+    for image in images:
+        if image.stem in stems:
+            raise NapariCliperError(
+                f"{stems[image.stem]} and {image} would be written to the same files: "
+                "segment them into different folders."
+            )
+        stems[image.stem] = image
+    return list(stems)
+
+
+def summary(
+    name: str, result: "Result | StoredResult", labels: NDArray[np.integer], seconds: float
+) -> Table:
     """What was found: class, presence, share of pixels; and how long it took."""
     table = Table(title=f"{name}: {seconds:.1f} s", title_justify="left")
     table.add_column("class")
     for column in ("presence", "share of pixels"):
         table.add_column(column, justify="right")
     for entry, presence in zip(result.classes, result.presence, strict=True):
-        share = np.mean(result.labels == entry.id)
+        share = np.mean(labels == entry.id)
         table.add_row(entry.name, f"{presence:.2f}", f"{share:.1%}")
     return table

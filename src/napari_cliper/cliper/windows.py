@@ -18,6 +18,7 @@ from napari_cliper.cliper.labelling import Part
 from napari_cliper.cliper.resampling import interpolation
 
 LONGEST = 2  # times as long as it is wide, a window may be: attention costs its area's square
+LEAST = 1e-6  # of a weight
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,19 @@ class Line:
         A raised cosine: nothing at a window's ends and all in its middle, rising over what it has
         in common with the next one. At each place the windows' shares sum to 1.
         """
-        inside = self._middles(places) - np.array(self.starts)[:, None]
-        to_end = np.minimum(inside, self.window - inside)
+        starts = np.array(self.starts)[:, None]
+        inside = self._middles(places) - starts
+        # Where the picture ends there is no other window to give way to.
+        from_start = np.where(starts == 0, np.inf, inside)
+        to_end = np.where(starts + self.window == self.pixels, np.inf, self.window - inside)
+        near = np.minimum(from_start, to_end)
         stride = max(np.diff(self.starts), default=0)
-        rise = min(self.window - stride, self.window / 2)
-        weights = 0.5 - 0.5 * np.cos(np.pi * np.clip(to_end / rise, 0, 1))
+        # At least a pixel: starts are whole ones, so that tiny windows may have nothing in common.
+        rise = max(1, min(self.window - stride, self.window / 2))
+        weights = 0.5 - 0.5 * np.cos(np.pi * np.clip(near / rise, 0, 1))
+        # Never nothing inside a window: a place may lie just where one ends and the next begins.
+        within = (inside >= 0) & (inside < self.window)
+        weights = np.where(within, np.maximum(weights, LEAST), 0)
         return weights / weights.sum(axis=0)
 
     def _middles(self, places: int) -> NDArray[np.float64]:
@@ -93,7 +102,8 @@ class Line:
         """
         share = self.shares(places)[index]
         reached = np.flatnonzero(share)
-        part = slice(int(reached[0]), int(reached[-1]) + 1)
+        # A window that is smaller than a place may reach none.
+        part = slice(int(reached[0]), int(reached[-1]) + 1) if len(reached) else slice(0, 0)
         inside = self._middles(places)[part] - self.starts[index]
         matrix = interpolation(inside / self.window * own - 0.5, own, torch.device("cpu"))
         return part, matrix * torch.from_numpy(share[part].astype(np.float32))[:, None]

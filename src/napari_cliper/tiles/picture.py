@@ -74,14 +74,26 @@ class Picture:
         Raises
         ------
         NapariCliperError
-            It is no picture, too small, of colours beside 8-bit transparency, or cannot be read.
+            It is no picture, too small, has transparency of more than 8 bits, or cannot be read.
+        """
+        picture = cls.checked(image, limits)
+        if limits is not None or picture._dtype in (np.bool_, np.uint8):
+            return picture
+        return cls(picture.levels, (yield from picture._extremes()))
+
+    @classmethod
+    def checked(
+        cls, image: Lazy | Sequence[Lazy], limits: tuple[float, float] | None = None
+    ) -> "Picture":
+        """The same before anything of it is read; of limits, only those that are given.
+
+        Raises
+        ------
+        NapariCliperError
         """
         levels = tuple(image) if isinstance(image, list | tuple) else (image,)
         _check(levels, limits)
-        picture = cls(levels, limits)
-        if limits is not None or picture._dtype in (np.bool_, np.uint8):
-            return picture
-        return cls(levels, (yield from picture._extremes()))
+        return cls(levels, limits)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -129,7 +141,7 @@ class Picture:
         longest = max(side.stop - side.start for side in part)
         for level in reversed(self.levels):
             factors = [own / all_ for own, all_ in zip(level.shape[:2], self.size, strict=True)]
-            if longest * min(factors) >= min(longest, LONGEST):
+            if math.ceil(longest * min(factors)) >= min(longest, LONGEST):
                 rows, columns = (
                     slice(round(side.start * factor), max(1, round(side.stop * factor)))
                     for side, factor in zip(part, factors, strict=True)

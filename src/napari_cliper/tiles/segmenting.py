@@ -77,7 +77,30 @@ class Tiling:
         return [(fine, 1 - self.context, "Window"), (whole, self.context, "Whole picture")]
 
 
-USUAL = Tiling()
+@dataclass(frozen=True)
+class Asked:
+    """How scores become labels, as of `Scored.label`."""
+
+    presence_threshold: float | None = None
+    background_threshold: float | None = None
+    present: str | Sequence[str] | None = None
+
+    def check(self, model: Segmenter, classes: ClassList) -> None:
+        """Refuse what `label` would refuse, before the long work.
+
+        Raises
+        ------
+        NapariCliperError
+        """
+        model.engine.thresholds(self.presence_threshold, self.background_threshold)
+        classes.known(self.present)
+
+    def label(self, scored: Scored) -> Result:
+        """Turn scores into label maps."""
+        return scored.label(self.presence_threshold, self.background_threshold, self.present)
+
+
+USUAL, AS_USUAL = Tiling(), Asked()
 Image = Lazy | Sequence[Lazy]
 Limits = tuple[float, float] | None
 
@@ -131,60 +154,53 @@ def segment_tiled(
         If the picture, the classes, a number or the output cannot be used, or a window cannot be
         read; nothing is left on disk then.
     """
+    classes = ClassList.parse(classes)
     tiling = Tiling(window, overlap, context)
-    return finish(
-        segment_tiled_steps(
-            model,
-            image,
-            classes,
-            tiling,
-            presence_threshold=presence_threshold,
-            background_threshold=background_threshold,
-            present=present,
-            contrast_limits=contrast_limits,
-            output=output,
-            overwrite=overwrite,
+    asked = Asked(presence_threshold, background_threshold, present)
+    if output is not None:
+        path = Path(output)
+        return finish(
+            store_tiled_steps(
+                model, image, classes, path, tiling, asked, contrast_limits, overwrite
+            )
         )
-    )
+    asked.check(model, classes)
+    scored = finish(score_tiled_steps(model, image, classes, tiling, contrast_limits))
+    return asked.label(scored)
 
 
-def segment_tiled_steps(
+def store_tiled_steps(
     model: Segmenter,
     image: Image,
-    classes: str | ClassList,
+    classes: ClassList,
+    output: Path,
     tiling: Tiling = USUAL,
-    *,
-    presence_threshold: float | None = None,
-    background_threshold: float | None = None,
-    present: str | Sequence[str] | None = None,
+    asked: Asked = AS_USUAL,
     contrast_limits: Limits = None,
-    output: str | Path | None = None,
     overwrite: bool = False,
-) -> Steps[Result | StoredResult]:
-    """`segment_tiled` as a generator of steps; closing it leaves nothing on disk."""
-    classes = ClassList.parse(classes)
-    # All mistakes show before the long work.
-    model.engine.thresholds(presence_threshold, background_threshold)
-    classes.known(present)
-    picture = yield from Picture.of(image, contrast_limits)
-    if output is not None:
-        check_output(Path(output), picture.size, classes, overwrite)
-    scored = yield from score_windows(model, picture, classes, tiling)
-    result = scored.label(presence_threshold, background_threshold, present)
-    if output is None:
-        return result
-    return (yield from store_steps(result, Path(output), overwrite))
+) -> Steps[StoredResult]:
+    """`segment_tiled` with an output, as a generator of steps; closing it leaves nothing there."""
+    asked.check(model, classes)
+    size = Picture.checked(image, contrast_limits).size
+    check_output(output, size, classes, overwrite)
+    scored = yield from score_tiled_steps(model, image, classes, tiling, contrast_limits)
+    return (yield from store_steps(asked.label(scored), output, overwrite))
 
 
-def score_windows(
-    model: Segmenter, picture: Picture, classes: ClassList, tiling: Tiling
+def score_tiled_steps(
+    model: Segmenter,
+    image: Image,
+    classes: ClassList,
+    tiling: Tiling = USUAL,
+    contrast_limits: Limits = None,
 ) -> Steps[Scored]:
     """Compare a picture with words, window by window.
 
     Parameters
     ----------
     model : Segmenter
-    picture : Picture
+    image, contrast_limits
+        As of `segment_tiled`.
     classes : ClassList
     tiling : Tiling
 
@@ -202,6 +218,7 @@ def score_windows(
     NapariCliperError
         If a name is too long, a window cannot be read, or the maps would be too large.
     """
+    picture = yield from Picture.of(image, contrast_limits)
     rows = yield from model.word_steps(classes)
     coarse = refined = Blend.empty(0, (0, 0))
     for layout, share, title in tiling.layouts(picture.size):

@@ -1,0 +1,136 @@
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from napari_cliper.annotation.class_list import ClassEntry, ClassList
+from napari_cliper.cliper import Scores, Settings, drain
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.formats import ome_zarr
+from napari_cliper.result import Result, Scored
+from napari_cliper.tiles import stored
+from napari_cliper.tiles.stored import store_steps
+
+SIZE = (150, 233)
+CLASSES = ClassList.parse("cat; sofa")
+
+
+def made(classes: ClassList = CLASSES) -> Result:
+    """Labels of random maps."""
+    random = torch.manual_seed(0)
+    coarse, refined = (torch.rand(len(classes), n, n, generator=random) for n in (5, 9))
+    scores = Scores(SIZE, coarse, refined, torch.ones(len(classes)))
+    return Scored(classes, scores, Settings()).label()
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "BLOCK", 64)
+
+
+def test_labels_are_stored_with_smaller_copies(tmp_path: Path) -> None:
+    result = made()
+    one = drain(store_steps(result, tmp_path / "new" / "out.zarr"))
+    assert one.labels.dtype == np.uint8
+    assert one.labels.chunks == (64, 64)
+    assert_array_equal(one.labels[:], result.labels)
+    assert_array_equal(one.coarse_labels[:], result.coarse_labels)
+    assert (result.labels != result.coarse_labels).any()
+    assert [level.shape for level in one.levels] == [(150, 233), (75, 117), (38, 59)]
+    assert_array_equal(one.levels[2][:], result.labels[::4, ::4])
+    assert_array_equal(one.coarse_levels[1][:], result.coarse_labels[::2, ::2])
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out.zarr"]
+
+
+def test_other_readers_know_the_folder(tmp_path: Path) -> None:
+    result = made()
+    path = tmp_path / "out.zarr"
+    drain(store_steps(result, path))
+    assert ome_zarr.recognizes(path)
+    refined, coarse = sorted(ome_zarr.read(path, None), key=lambda one: one.name)
+    assert {refined.name, coarse.name} == {"out_classes", "out_coarse"}
+    assert refined.classes == CLASSES
+    assert_array_equal(np.squeeze(refined.labels), result.labels)
+
+
+def test_large_ids_take_two_bytes(tmp_path: Path) -> None:
+    classes = ClassList(classes=(ClassEntry(id=300, name="cat"), ClassEntry(id=7, name="sofa")))
+    result = made(classes)
+    one = drain(store_steps(result, tmp_path / "out.zarr"))
+    assert one.labels.dtype == np.uint16
+    assert_array_equal(one.labels[:], result.labels)
+
+
+def test_what_is_there_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "out.zarr"
+    path.mkdir()
+    (path / "letter.txt").write_text("somebody's work")
+    with pytest.raises(NapariCliperError, match="exists already"):
+        drain(store_steps(made(), path))
+    with pytest.raises(NapariCliperError, match="no Zarr folder"):
+        drain(store_steps(made(), path, overwrite=True))
+    assert (path / "letter.txt").read_text() == "somebody's work"
+
+
+def test_a_zarr_folder_may_be_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "out.zarr"
+    drain(store_steps(made(), path))
+    (path / "extra").write_text("of the first one")
+    drain(store_steps(made(), path, overwrite=True))
+    assert not (path / "extra").exists()
+    assert [one.name for one in tmp_path.iterdir()] == ["out.zarr"]
+
+
+@pytest.mark.parametrize("steps", [1, 3, 14])
+def test_leaving_early_leaves_nothing(tmp_path: Path, steps: int) -> None:
+    path = tmp_path / "out.zarr"
+    drain(store_steps(made(), path))
+    before = sorted(path.rglob("*"))
+    left = store_steps(made(), path, overwrite=True)
+    for _ in range(steps):
+        next(left)
+    assert len(list(tmp_path.iterdir())) == 2
+    left.close()
+    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(path.rglob("*")) == before
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = os.replace
+    written = 0
+
+    def fill(*arguments: object) -> None:
+        nonlocal written
+        written += 1
+        if written > 8:
+            raise OSError(28, "No space left on device")
+        replace(*arguments)
+
+    monkeypatch.setattr(Path, "replace", lambda path, to: fill(path, to))
+    monkeypatch.setattr(os, "replace", fill)
+    monkeypatch.setattr(os, "rename", fill)
+    with pytest.raises(NapariCliperError, match="No space left on device"):
+        drain(store_steps(made(), tmp_path / "out.zarr"))
+    assert written > 8
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_room_is_told_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(NapariCliperError, match="make room"):
+        drain(store_steps(made(), tmp_path / "out.zarr"))
+
+
+def test_names_and_folders_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(NapariCliperError, match="no name for such labels"):
+        drain(store_steps(made(), tmp_path / "out.png"))
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(NapariCliperError, match="cannot be written"):
+        drain(store_steps(made(), tmp_path / "file" / "out.zarr"))
