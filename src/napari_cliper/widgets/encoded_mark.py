@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -109,9 +110,13 @@ class EncodedMark(QLabel):
             self._show(State.UNKNOWN)
             return
         scene, model = self._workspace.scene(plane), self._workspace.model
+        looked_at = plane
+        if scene is not None:
+            part = scene.plane
+            looked_at = replace(plane, region=part.region, mask_size=part.mask_size)
 
         def check() -> State:
-            found = digest(plane.pixels())
+            found = digest(looked_at.pixels())
             if scene is not None and (scene.digest, scene.model) != (found, model):
                 return State.CHANGED
             return State.ENCODED if (model, found) in encodings else State.UNKNOWN

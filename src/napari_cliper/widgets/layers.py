@@ -205,19 +205,20 @@ def fitting_classes(layer: Layer) -> str:
 
 def placed(plane: Plane, item: ResultLayer) -> dict[str, Any]:
     """Where a result lies: over its plane, whatever axes stand before those."""
-    placement = stretched(plane.placement, _stretch(plane, item), item.axis_labels)
+    placement = stretched(plane.placement, *_cover(plane, item), item.axis_labels)
     if len(item.axis_labels) > 1:  # as `_beyond` made it
         placement["translate"] = np.array([0, *plane.point, *placement["translate"][-2:]])
     return placement
 
 
-def _stretch(plane: Plane, item: ResultLayer) -> tuple[float, float]:
-    """Picture pixels per pixel of the data."""
+def _cover(plane: Plane, item: ResultLayer) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Picture pixels per pixel of the data, and where these begin: the plane's region, or all."""
     if not item.covers:
-        return 1.0, 1.0
-    height, width = plane.full
-    rows, columns = item.data.shape[len(item.axis_labels) :][:2]
-    return height / rows, width / columns
+        return (1.0, 1.0), (0.0, 0.0)
+    factors = np.divide(plane.full, plane.size)
+    first = (plane.region.top, plane.region.left) if plane.region is not None else (0, 0)
+    grid = item.data.shape[len(item.axis_labels) :][:2]
+    return tuple(factors * plane.looked_at / grid), tuple(factors * first)
 
 
 def _beyond(plane: Plane, item: ResultLayer) -> ResultLayer:

@@ -92,6 +92,7 @@ class MaskView(QObject):
         hidden: Collection[int],
     ) -> None:
         """Write labels into a mask, around what is painted there; add it if need be."""
+        labels = self._whole(plane, role, labels)
         item = labels_layer(role, labels, classes, hidden)
         self._listen(self._workspace.show_mask(self._viewer, plane, item, classes))
 
@@ -114,11 +115,21 @@ class MaskView(QObject):
         maps = {"refined": lambda: result.labels, "coarse": lambda: result.coarse_labels}
         for role, labels in maps.items() if settled else [("refined", maps["refined"])]:
             mask = self.mask(scene.plane, role)
-            if mask is not None and mask.data.shape == result.labels.shape:
-                (mask.propose if settled else mask.preview)(labels())
+            if mask is not None and mask.data.shape == scene.plane.size:
+                whole = self._whole(scene.plane, role, labels())
+                (mask.propose if settled else mask.preview)(whole)
         if self._plane is not None and self._plane.key == scene.plane.key:
             self._result = result
             self._tell_found()
+
+    def _whole(self, plane: Plane, role: str, labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        """All of a plane's labels, where only a region was segmented."""
+        if plane.region is None:
+            return labels
+        mask = self.mask(plane, role)
+        fits = mask is not None and mask.data.shape == plane.size
+        before = mask.data if mask is not None and fits else np.zeros(plane.size, np.uint8)
+        return plane.region.put(labels, before)
 
     def mask(self, plane: Plane, role: str = "refined") -> Mask | None:
         """The mask that shows this of a plane, if it is there."""

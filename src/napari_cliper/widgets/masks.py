@@ -30,6 +30,7 @@ def show_mask(viewer: Viewer, plane: Plane, item: ResultLayer, classes: ClassLis
 
     Of a stack it is a layer of all planes, in which those that were not segmented are empty.
     """
+    plane = replace(plane, region=None)  # a mask is always of all of it
     shape = (*plane.stack, *item.data.shape)
     layer = _layer(viewer, plane, item.role, shape)
     if layer is None:
@@ -63,7 +64,8 @@ def _placed(plane: Plane, item: ResultLayer) -> Mapping[str, Any]:
     rows, columns = item.data.shape
     height, width = plane.full
     ones = (1.0,) * len(plane.stack)
-    return stretched(plane.whole, (*ones, height / rows, width / columns))
+    first = (0.0,) * len(plane.whole["scale"])
+    return stretched(plane.whole, (*ones, height / rows, width / columns), first)
 
 
 def _layer(

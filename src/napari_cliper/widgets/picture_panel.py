@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker, Signal
@@ -12,6 +13,7 @@ from napari_cliper.widgets.encoded_mark import EncodedMark
 from napari_cliper.widgets.parts import beside, narrow, part
 from napari_cliper.widgets.picture_box import PictureBox
 from napari_cliper.widgets.planes import Plane, chosen_planes, levels, shown_plane, usual_level
+from napari_cliper.widgets.where_box import WhereBox
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -46,12 +48,18 @@ class PicturePanel(QWidget):
             "2-5, or one for each axis with commas between, such as all, 2-5",
         )
         self._planes.setPlaceholderText("Planes: the one shown, or all, or 2-5")
+        self._where = part(
+            WhereBox(viewer),
+            "where",
+            "Which part of the picture is looked at; the rest of the masks stays as it is",
+        )
         self._level = narrow(part(QComboBox(), "level", "How many pixels the masks have"))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(beside(QLabel("Picture"), narrow(self.box), self.encoded))
         layout.addWidget(self._planes)
         layout.addWidget(self._level)
+        layout.addWidget(self._where)
         self._planes.returnPressed.connect(self.submitted)
         self.box.layer_changed.connect(self.look)
         viewer.dims.events.ndim.connect(self.look)
@@ -60,6 +68,7 @@ class PicturePanel(QWidget):
     def stop(self) -> None:
         """Watch nothing any more: the dock goes."""
         self.encoded.stop()
+        self._where.stop()
         self._viewer.dims.events.ndim.disconnect(self.look)
 
     def planes(self) -> list[Plane]:
@@ -77,7 +86,8 @@ class PicturePanel(QWidget):
             )
         level = self._level.currentIndex()
         shown = shown_plane(self._viewer, layer, level if layer.multiscale else None)
-        return chosen_planes(self._planes.text(), shown)
+        planes = chosen_planes(self._planes.text(), shown)
+        return [replace(plane, region=self._where.region(layer, plane)) for plane in planes]
 
     def look(self, event: Any = None) -> None:
         """Ask what the chosen picture has several of."""

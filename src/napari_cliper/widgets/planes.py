@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
 
+    from napari_cliper.widgets.regions import Region
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -52,6 +54,8 @@ class Plane:
         Of the picture at its full resolution, without colours; () if that is `data`'s own.
     mask_size : (H, W) or None
         Pixels of its masks, None for the picture's own.
+    region : Region or None
+        The part of it that is looked at; None for all of it.
     """
 
     name: str
@@ -66,6 +70,7 @@ class Plane:
     gamma: float = 1.0
     shape: tuple[int, ...] = ()
     mask_size: tuple[int, int] | None = None
+    region: Region | None = None
 
     @property
     def full(self) -> tuple[int, int]:
@@ -77,6 +82,11 @@ class Plane:
     def size(self) -> tuple[int, int]:
         """Rows and columns of its masks."""
         return self.mask_size or self.full
+
+    @property
+    def looked_at(self) -> tuple[int, int]:
+        """Rows and columns, in pixels of its masks, of what is looked at."""
+        return self.size if self.region is None else self.region.size
 
     @property
     def _shape(self) -> tuple[int, ...]:
@@ -138,8 +148,13 @@ class Plane:
         # Of a pyramid, a level with fewer planes may be read.
         sizes = zip(self.data.shape, self.stack, strict=False)
         place = (at * here // whole for at, (here, whole) in zip(self.place, sizes, strict=True))
+        box = self.index[-2:]
+        if self.region is not None:
+            rows, columns = self.data.shape[len(self.place) :][:2]
+            height, width = self.size
+            box = _rescaled(self.region.box, (rows / height, columns / width))
         try:
-            return np.asarray(self.data[(*place, *self.index[-2:])])
+            return np.asarray(self.data[(*place, *box)])
         except Exception as error:  # whatever a lazy array's own storage raises
             which = f"Plane {', '.join(map(str, self.place))} of “{self.name}”"
             raise NapariCliperError(
@@ -213,6 +228,15 @@ def shown_plane(viewer: Viewer, layer: Image, level: int | None = None) -> Plane
     )
 
 
+def _rescaled(box: tuple[slice, slice], factors: tuple[float, float]) -> tuple[slice, slice]:
+    """A rectangle in pixels of another size, no smaller."""
+    rows, columns = (
+        slice(int(part.start * factor), math.ceil(part.stop * factor))
+        for part, factor in zip(box, factors, strict=True)
+    )
+    return rows, columns
+
+
 ALL = ("all", ":")
 
 
@@ -284,11 +308,15 @@ def placement_of(layer: Image, axes: list[int]) -> dict[str, Any]:
 
 
 def stretched(
-    placement: dict[str, Any], stretch: tuple[float, ...], axes: tuple[str, ...] = ()
+    placement: dict[str, Any],
+    stretch: tuple[float, ...],
+    first: tuple[float, ...],
+    axes: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Place an array with `stretch` times fewer pixels so that it covers the same ground.
 
-    Pixel i of it covers the picture's pixels from i · stretch on, and its centre is their mean.
+    Pixel i of it covers the picture's pixels from first + i · stretch on, and its centre is their
+    mean.
 
     Parameters
     ----------
@@ -296,6 +324,7 @@ def stretched(
         Of a plane, or of all axes of a picture.
     stretch : tuple of float
         Along each of these axes.
+    first : tuple of float
     axes : tuple of str
         Names of the axes that the array has before the plane's.
     """
@@ -305,7 +334,7 @@ def stretched(
     before = list(range(len(axes)))
     placed = CompositeAffine(
         np.multiply(placement["scale"], stretch),
-        inner((np.array(stretch) - 1) / 2),
+        inner(np.array(first) + (np.array(stretch) - 1) / 2),
         rotate=placement["rotate"],
         shear=placement["shear"],
     ).expand_dims(before)

@@ -139,6 +139,10 @@ class Scribbles(QObject):
         NapariCliperError
         """
         scene = self._workspace.scene(mask.plane)
+        if scene is not None and scene.plane.region is not None:
+            raise NapariCliperError(
+                "Only a part of the picture was looked at: segment all of it, then scribble."
+            )
         encoding = encodings.get((scene.model, scene.digest)) if scene is not None else None
         if scene is None or encoding is None:
             raise NapariCliperError(

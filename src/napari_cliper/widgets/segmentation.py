@@ -287,7 +287,7 @@ def _segment(request: Request) -> Steps[Segmented]:
     yield from segmenter.word_steps(classes)  # a mistake in the words shows before the long work
     pixels = request.plane.pixels()
     encoding = yield from segmenter.encode_steps(pixels)
-    encoding = replace(encoding, size=request.plane.size)
+    encoding = replace(encoding, size=request.plane.looked_at)
     scored = yield from segmenter.score_steps(encoding, classes)
     yield Step("Labelling")
     result = request.adjustment.label(scored)

@@ -66,7 +66,7 @@ class UnsurePlaces(QObject):
             scene = self._workspace.scene(mask.plane)
             if scene is None or scene.scored.size != mask.data.shape:
                 raise NapariCliperError(
-                    "It is not known yet how sure this mask is: press Segment once."
+                    "It is not known yet how sure this mask is: segment all of the picture once."
                 )
         except NapariCliperError as error:
             self.failed.emit(error)

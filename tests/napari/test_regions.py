@@ -1,0 +1,216 @@
+"""Part of a picture: what the window shows, inside shapes, outside labels."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from napari import Viewer
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtWidgets import QComboBox
+from skimage.data import cat
+from skimage.draw import disk
+
+from napari_cliper.errors import NapariCliperError
+from napari_cliper.widgets import regions
+from napari_cliper.widgets.planes import shown_plane
+
+CAT = np.ascontiguousarray(cat()[::2, ::2])  # 150 rows, 226 columns
+
+
+@pytest.fixture
+def model() -> ViewerModel:
+    return ViewerModel()
+
+
+@pytest.fixture
+def moved(model: ViewerModel) -> Image:
+    return model.add_image(CAT, name="photo", scale=(2, 3), translate=(10, 20), rotate=30)
+
+
+def test_shapes_lie_where_they_are_drawn(model: ViewerModel, moved: Image) -> None:
+    corners = [(30, 40), (30, 90), (70, 90), (70, 40)]
+    drawn = [moved.data_to_world(corner) for corner in corners]
+    shapes = model.add_shapes([drawn], shape_type="polygon", name="here")
+    region = regions.inside(shapes, moved, shown_plane(model, moved))
+    rows, columns = region.box
+    # A pixel on the edge itself may fall on either side.
+    found, expected = (rows.start, rows.stop, columns.start, columns.stop), (30, 71, 40, 91)
+    np.testing.assert_allclose(found, expected, atol=1)
+    assert region.inside.mean() > 0.95
+
+
+def test_ellipses_are_round_and_lines_have_no_inside(model: ViewerModel) -> None:
+    picture = model.add_image(CAT)
+    plane = shown_plane(model, picture)
+    shapes = model.add_shapes()
+    shapes.add_ellipses([[(20, 30), (20, 70), (60, 70), (60, 30)]])
+    shapes.add_lines([[(0, 0), (149, 225)]])
+    found = np.zeros(CAT.shape[:2], bool)
+    region = regions.inside(shapes, picture, plane)
+    found[region.box] = region.inside
+    expected = np.zeros_like(found)
+    expected[disk((40, 50), 20)] = True
+    assert (found != expected).sum() < 150  # of 1257, along the rim
+    only = model.add_shapes([[(0, 0), (100, 100)]], shape_type="line", name="line")
+    with pytest.raises(NapariCliperError, match="“line” leaves nothing"):
+        regions.inside(only, picture, plane)
+
+
+def test_shapes_of_a_stack_count_on_their_plane(model: ViewerModel) -> None:
+    stack = model.add_image(np.stack([CAT[..., 0]] * 3), scale=(5, 1, 1))
+    box = [(30, 40), (30, 90), (70, 90), (70, 40)]
+    everywhere = model.add_shapes([box], shape_type="rectangle")
+    there = [[(2, *corner) for corner in box]]
+    shapes = model.add_shapes(there, shape_type="rectangle", scale=(5, 1, 1), name="there")
+    for place in range(3):
+        model.dims.set_point(0, 5 * place)
+        plane = shown_plane(model, stack)
+        assert regions.inside(everywhere, stack, plane).top == 30
+        if place == 2:
+            assert regions.inside(shapes, stack, plane).top == 30
+        else:
+            with pytest.raises(NapariCliperError, match="“there” leaves nothing"):
+                regions.inside(shapes, stack, plane)
+
+
+def test_a_region_in_pixels_of_a_coarser_mask(model: ViewerModel) -> None:
+    finest = np.kron(CAT, np.ones((4, 4, 1), np.uint8))
+    picture = model.add_image([finest, CAT], rgb=True)
+    shapes = model.add_shapes([[(120, 160), (120, 360), (280, 360), (280, 160)]])
+    plane = shown_plane(model, picture, level=1)
+    region = regions.inside(shapes, picture, plane)
+    assert region.box == (slice(30, 70), slice(40, 90))
+
+
+def test_outside_labels(model: ViewerModel) -> None:
+    picture = model.add_image(CAT)
+    plane = shown_plane(model, picture)
+    data = np.zeros(CAT.shape[:2], np.uint8)
+    data[:100] = 3
+    region = regions.outside(model.add_labels(data), plane)
+    assert region.box == (slice(100, 150), slice(0, 226))
+    assert region.inside.all()
+    with pytest.raises(NapariCliperError, match="leaves nothing"):
+        regions.outside(model.add_labels(np.ones_like(data)), plane)
+    with pytest.raises(NapariCliperError, match="226 × 150 pixels of the masks"):
+        regions.outside(model.add_labels(data[:50]), plane)
+
+
+class Part:
+    """The dock with its list of parts."""
+
+    def __init__(self, dock: Any) -> None:
+        self.dock = dock
+        self.where = dock.part(QComboBox, "where")
+
+    def run(self, where: str) -> None:
+        self.where.setCurrentText(where)
+        assert self.where.currentText() == where
+        self.dock.run()
+
+    def data(self, role: str = "refined") -> np.ndarray:
+        (layer,) = self.dock.labels(role)
+        return layer.data  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def part(dock: Any) -> Part:
+    dock.type("cat")
+    return Part(dock)
+
+
+def test_only_what_the_shapes_hold_is_segmented(
+    viewer: Viewer, part: Part, told: list[str]
+) -> None:
+    picture = viewer.add_image(CAT, name="photo")
+    box = [(20, 40), (20, 180), (120, 180), (120, 40)]
+    shapes = viewer.add_shapes([box], shape_type="rectangle", name="box")
+    part.run("Inside “box”")
+    assert told == []
+    found = part.data().copy()
+    assert found[21:120, 41:180].any()
+    outside = np.ones(found.shape, bool)
+    outside[20:121, 40:181] = False
+    assert not found[outside].any()
+    # The same as the picture cut out.
+    cut = regions.inside(shapes, picture, shown_plane(viewer, picture)).box
+    alone = viewer.add_image(CAT[cut], name="alone")
+    part.dock.widget.show_picture(alone)
+    part.run("All of the picture")
+    assert np.array_equal(viewer.layers["alone [refined]"].data, found[cut])
+    # Then all of it: the rest is filled, and what was painted stays.
+    part.dock.widget.show_picture(picture)
+    mask = viewer.layers["photo [refined]"]
+    mask.paint((5, 5), 7)
+    part.run("Inside “box”")
+    assert (mask.data == 7).any()
+    part.run("All of the picture")
+    assert (mask.data[outside] == 1).any()
+    assert (mask.data == 7).any()
+
+
+def test_sliders_go_on_in_the_region(viewer: Viewer, part: Part) -> None:
+    viewer.add_image(CAT, name="photo")
+    part.run("All of the picture")
+    before = part.data().copy()
+    box = [(20, 40), (20, 180), (120, 180), (120, 40)]
+    viewer.add_shapes([box], shape_type="rectangle", name="box")
+    part.run("Inside “box”")
+    part.dock.qtbot.waitUntil(lambda: part.dock.encoded.text() == "encoded", timeout=10_000)
+    spin = part.dock.widget._adjustment
+    part.dock.all_present.click()
+    part.dock.settle()
+    spin.set_defaults(0.9, 0.9)
+    part.dock.settle()
+    changed = part.data() != before
+    assert not changed[:20].any()
+    assert not changed[121:].any()
+    assert part.dock.status.text().startswith("small on cpu")
+
+
+def test_scores_of_a_region_lie_on_it(viewer: Viewer, part: Part) -> None:
+    from qtpy.QtWidgets import QPushButton
+
+    picture = viewer.add_image(CAT, name="photo", scale=(2, 3))
+    box = [(40, 120), (40, 540), (240, 540), (240, 120)]
+    viewer.add_shapes([box], shape_type="rectangle", name="box")
+    part.run("Inside “box”")
+    _, inspector = viewer.window.add_plugin_dock_widget("napari-cliper", "Inspect attention")
+    inspector._add_uncertainty()
+    part.dock.qtbot.waitUntil(lambda: inspector.idle, timeout=60_000)
+    layer = next(one for one in viewer.layers if "uncertainty" in one.name)
+    np.testing.assert_allclose(
+        layer.data_to_world((-0.5, -0.5)), picture.data_to_world((19.5, 39.5)), atol=1e-6
+    )
+    _, correct = viewer.window.add_plugin_dock_widget("napari-cliper", "Correct masks")
+    correct.findChild(QPushButton, "cliper-scribble").click()
+    assert "Only a part of the picture was looked at" in correct._status.text()
+
+
+def test_what_the_window_shows(viewer: Viewer, part: Part) -> None:
+    viewer.add_image(CAT, name="photo")
+    viewer.scene.camera.center = (100.0, 150.0)
+    viewer.scene.camera.zoom = min(np.array(viewer.canvas.size)) / 60
+    part.run("What the window shows")
+    found = part.data()
+    for axis, middle in ((0, 100), (1, 150)):
+        there = np.flatnonzero(found.any(axis=1 - axis))
+        half = np.array(viewer.canvas.size)[axis] / viewer.scene.camera.zoom / 2
+        assert middle - half - 1 <= there[0] < there[-1] <= middle + half + 1
+    viewer.scene.camera.center = (5000.0, 150.0)
+    part.dock.run()
+    assert "What the window shows leaves nothing" in part.dock.status.text()
+
+
+def test_what_is_offered_follows_the_layers(viewer: Viewer, part: Part) -> None:
+    viewer.add_image(CAT, name="photo")
+    part.run("All of the picture")
+    offered = [part.where.itemText(at) for at in range(part.where.count())]
+    assert offered == ["All of the picture", "What the window shows"]  # our masks are no parts
+    labels = viewer.add_labels(np.zeros(CAT.shape[:2], np.uint8), name="void")
+    part.where.setCurrentText("Outside “void”")
+    labels.name = "no"
+    assert part.where.currentText() == "Outside “no”"
+    viewer.layers.remove(labels)
+    assert part.where.currentText() == "All of the picture"
