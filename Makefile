@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 DEMO := demo-output
 INTEROP := $(VENV)/interop
+AUDIT := $(VENV)/audit.json
+FUZZ_EXAMPLES ?= 7000
 
 # Windows need OpenGL, which Qt's offscreen platform lacks: on Linux they open on an Xvfb display.
 ifeq ($(shell uname),Linux)
@@ -19,7 +21,7 @@ ON_SCREEN := QT_API=pyqt6 QT_QPA_PLATFORM=xcb \
 endif
 PYTEST := $(ON_SCREEN) $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all parity benchmark batch evaluate scribbles screenshots random interop lint qt-libraries clean
+.PHONY: help demo test test-all parity benchmark batch evaluate scribbles screenshots random interop fuzz lint audit qt-libraries clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,12 +81,29 @@ screenshots: qt-libraries $(VENV)/.installed-test ## draw the pictures of docs/i
 random: qt-libraries $(VENV)/.installed-test ## play random actions in the window for ten minutes
 	CLIPER_RANDOM_EXAMPLES=100 $(PYTEST) tests/napari/test_random_actions.py $(PYTEST_ARGS)
 
-lint: qt-libraries $(VENV)/.installed-dev ## check style, types, layers and the manifest
+fuzz: qt-libraries $(VENV)/.installed-test ## give random pictures, words, settings and files (docs/security.md)
+	CLIPER_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(PYTEST) tests/fuzz $(PYTEST_ARGS)
+
+lint: qt-libraries $(VENV)/.installed-dev ## check style, types, layers, the manifest, and unsafe calls
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/npe2 validate --imports napari-cliper
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src tools
+
+# pip-audit ends with 1 for a finding and for a service that does not answer, and well if that knows
+# none of the packages: what it wrote tells which.
+audit: $(VENV)/.installed-dev ## look for known vulnerabilities of what is installed (needs a network)
+	@rm -f $(AUDIT)
+	@$(BIN)/pip-audit --local --skip-editable --format json --output $(AUDIT) >$(AUDIT).log 2>&1 || true
+	@all=$$(grep -o '"name": ' $(AUDIT) 2>/dev/null | wc -l); \
+	left=$$(grep -o '"skip_reason": ' $(AUDIT) 2>/dev/null | wc -l); \
+	if grep -q '"fix_versions": ' $(AUDIT) 2>/dev/null; then \
+		cat $(AUDIT).log; $(BIN)/python -m json.tool $(AUDIT); exit 1; \
+	elif [ "$$all" -eq "$$left" ]; then \
+		echo "audit: NOT DONE: no vulnerability service answered for any of $$all packages; run it where one does"; \
+	else echo "audit: no known vulnerability in $$((all - left)) of $$all packages; $$left are not known to the service"; fi
 
 clean: ## remove the virtual environment, the demo's pictures and all caches
 	rm -rf $(VENV) $(DEMO) evaluation-output .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
