@@ -87,12 +87,12 @@ def part_to_rgb(
         contrast_limits = natural_limits(colors, from_zero=channels > 1)
     else:
         contrast_limits = _checked_limits(contrast_limits)
-    rgb = _spread(colors, contrast_limits, gamma)
+    rgb = spread(colors, contrast_limits, gamma)
     if channels == 1:
         rgb = np.repeat(rgb, 3, axis=2)
     elif channels == 4:
         alpha = pixels[..., 3:]
-        opacity = _spread(alpha, natural_limits(alpha, from_zero=True))
+        opacity = spread(alpha, natural_limits(alpha, from_zero=True))
         if opacity.min() < 255:
             rgb = ((rgb * opacity.astype(np.uint16) + 127) // 255).astype(np.uint8)
     return np.ascontiguousarray(rgb)
@@ -143,10 +143,21 @@ def _checked_limits(limits: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def _spread(
+def spread(
     pixels: NDArray[np.generic], limits: tuple[float, float], gamma: float = 1.0
 ) -> NDArray[np.uint8]:
-    """Values between the limits spread over 0 to 255, what is outside cut off."""
+    """Values between the limits spread over 0 to 255, what is outside cut off.
+
+    Parameters
+    ----------
+    pixels : array of booleans, integers or floats
+    limits : (float, float)
+    gamma : float
+
+    Returns
+    -------
+    uint8 array of the same shape; NaN becomes 0
+    """
     low, high = limits
     if pixels.dtype == np.bool_:
         pixels = pixels.view(np.uint8)

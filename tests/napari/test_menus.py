@@ -7,7 +7,13 @@ from pytestqt.qtbot import QtBot
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QMenu, QMenuBar
 
-from napari_cliper.widgets import CorrectWidget, InspectWidget, ReviewWidget, SegmentWidget
+from napari_cliper.widgets import (
+    ChannelsWidget,
+    CorrectWidget,
+    InspectWidget,
+    ReviewWidget,
+    SegmentWidget,
+)
 
 
 def find(menu: QMenu | QMenuBar, *path: str) -> QAction:
@@ -45,6 +51,7 @@ def test_the_other_docks_are_there_too(viewer: Viewer, dock: Any, qtbot: QtBot) 
         ("Correct masks", CorrectWidget),
         ("Review pictures", ReviewWidget),
         ("Inspect attention", InspectWidget),
+        ("Colours from channels", ChannelsWidget),
     ):
         find(window.menuBar(), "Layers", "Segment", f"{title} (CLIPer)")
         find(window.menuBar(), "Plugins", "CLIPer", f"{title} (CLIPer)").trigger()
