@@ -9,6 +9,7 @@ Reported apart: the pictures that the preset's heads learnt from, and those held
 """
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,6 +146,7 @@ def measure(
         whole.add(photograph, once.labels)
         detail.add(photograph, np.asarray(more.labels))
         model.encodings.clear()
+        print(".", end="", file=sys.stderr, flush=True)
     return whole, detail
 
 

@@ -10,6 +10,7 @@ from napari_cliper.cliper.resampling import enlargement
 from napari_cliper.cliper.windows import Blend, Layout, Line
 
 CPU = torch.device("cpu")
+often = settings(max_examples=100, derandomize=True, deadline=None)
 
 
 @st.composite
@@ -19,6 +20,7 @@ def lines(draw: st.DrawFn) -> Line:
     return Line.spread(pixels, window, draw(st.floats(0.05, 0.75)))
 
 
+@often
 @given(lines())
 def test_windows_reach_from_end_to_end_and_overlap(line: Line) -> None:
     assert line.starts[0] == 0
@@ -26,6 +28,7 @@ def test_windows_reach_from_end_to_end_and_overlap(line: Line) -> None:
     assert (np.diff(line.starts) <= line.window).all()
 
 
+@often
 @given(st.integers(16, 3000), st.floats(0.05, 0.75), st.data())
 def test_no_overlap_is_less_than_asked_for(
     pixels: int, overlap: float, data: st.DataObject
@@ -35,6 +38,7 @@ def test_no_overlap_is_less_than_asked_for(
     assert (window - steps >= window * overlap - 1).all()  # starts are whole pixels
 
 
+@often
 @given(lines(), st.integers(1, 200))
 def test_shares_sum_to_one_everywhere(line: Line, places: int) -> None:
     shares = line.shares(places)
@@ -43,6 +47,7 @@ def test_shares_sum_to_one_everywhere(line: Line, places: int) -> None:
     assert_allclose(shares.sum(axis=0), 1)
 
 
+@often
 @given(lines())
 def test_shares_fall_to_nothing_where_windows_end(line: Line) -> None:
     shares = line.shares(line.pixels)
@@ -55,7 +60,7 @@ def test_shares_fall_to_nothing_where_windows_end(line: Line) -> None:
                 assert share[end] < 0.05
 
 
-@settings(deadline=None)
+@often
 @given(lines(), lines(), st.integers(1, 9), st.integers(1, 9))
 def test_constant_maps_stay_constant(down: Line, across: Line, rows: int, columns: int) -> None:
     layout = Layout(down, across)

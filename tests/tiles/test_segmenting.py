@@ -173,4 +173,4 @@ def test_windows_are_not_kept(quick: Segmenter, astronaut: np.ndarray) -> None:
 def test_the_usual_window(size: tuple[int, int], window: int) -> None:
     fine, share, _ = Tiling().layouts(size)[0]
     assert fine.down.window == window
-    assert share == pytest.approx(0.7)
+    assert share == pytest.approx(0.5)

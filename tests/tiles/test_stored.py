@@ -134,3 +134,17 @@ def test_names_and_folders_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(NapariCliperError, match="cannot be written"):
         drain(store_steps(made(), tmp_path / "file" / "out.zarr"))
+
+
+def test_napari_shows_what_is_stored(tmp_path: Path) -> None:
+    from napari.layers import Labels
+    from napari_builtins.io._read import read_zarr_dataset
+
+    result = made()
+    one = drain(store_steps(result, tmp_path / "out.zarr"))
+    layer = Labels(one.levels)
+    assert layer.multiscale
+    assert layer.get_value((70, 100), world=True)[1] == result.labels[70, 100]
+    levels, shape = read_zarr_dataset(str(tmp_path / "out.zarr" / "labels" / "classes"))
+    assert shape == SIZE
+    assert_array_equal(np.asarray(levels[1]), result.labels[::2, ::2])

@@ -49,7 +49,7 @@ class Tiling:
 
     window: int | None = None
     overlap: float = 0.25
-    context: float = 0.3
+    context: float = 0.5
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < MIN_SIDE:
