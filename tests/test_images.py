@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.images import to_rgb
+from napari_cliper.images import odd_values, percentile_limits, to_rgb
 
 RAMP = np.linspace(0, 1, 32 * 24).reshape(32, 24)  # height 32, width 24
 RAMP_8 = np.rint(255 * RAMP).astype(np.uint8)
@@ -247,3 +247,38 @@ def test_the_strangest_floats_warn_of_nothing():
     longest = np.ones((16, 16), np.longdouble) * np.finfo(np.float64).max
     longest[0] *= 4  # infinite, as far as 64 bits go
     assert (grey(to_rgb(longest))[0] == 255).all()
+
+
+def test_values_that_are_not_finite_are_counted() -> None:
+    values = np.array([[np.nan, 1, np.inf], [-np.inf, 0, 2]], np.float32)
+    assert odd_values(values) == 3
+    assert odd_values(values.astype(np.float16)) == 3
+    assert odd_values(np.ones((2, 2), np.uint8)) == 0
+
+
+def test_limits_by_percentiles() -> None:
+    values = np.arange(1001, dtype=np.float32).reshape(7, 143)
+    assert percentile_limits(values) == (10, 990)
+    assert percentile_limits(values, 0, 100) == (0, 1000)
+    values[0, 0] = np.nan
+    values[6, 142] = np.inf
+    low, high = percentile_limits(values, 1, 99)
+    assert 10 < low < high < 990
+    # A hot pixel does not darken the rest.
+    dark = np.full((40, 60), 100, np.uint16)
+    dark[:, 30:] = 200
+    dark[0, 0] = 65535
+    limits = percentile_limits(dark)
+    assert limits == (100, 200)
+    assert np.unique(to_rgb(dark, limits)).tolist() == [0, 255]
+    assert percentile_limits(np.full((20, 20), 7, np.uint8)) == (0, 7)
+    opaque = np.dstack([np.full((20, 20, 3), 9, np.uint8), np.full((20, 20), 255, np.uint8)])
+    assert percentile_limits(opaque) == (0, 9)
+
+
+@pytest.mark.parametrize("pair", [(50, 50), (-1, 99), (1, 101), (99, 1), (float("nan"), 50)])
+def test_percentiles_that_are_none(pair: tuple[float, float]) -> None:
+    with pytest.raises(NapariCliperError, match="from 0 to 100"):
+        percentile_limits(np.zeros((20, 20)), *pair)
+    with pytest.raises(NapariCliperError, match="no finite value"):
+        percentile_limits(np.full((20, 20), np.nan))

@@ -98,6 +98,48 @@ def part_to_rgb(
     return np.ascontiguousarray(rgb)
 
 
+def odd_values(array: NDArray[np.generic]) -> int:
+    """How many values are not finite: NaN and infinities."""
+    if array.dtype.kind != "f":
+        return 0
+    return int(array.size - np.count_nonzero(np.isfinite(array)))
+
+
+def percentile_limits(
+    array: ArrayLike, lowest: float = 1.0, highest: float = 99.0
+) -> tuple[float, float]:
+    """Contrast limits that leave the darkest and the brightest values out.
+
+    Parameters
+    ----------
+    array : array
+        As for `to_rgb`; an RGBA picture's opacity does not count.
+    lowest, highest : float in [0, 100]
+        So many per cent of the finite values are below the one and the other limit.
+
+    Raises
+    ------
+    NapariCliperError
+        The percentiles are none, or no value is finite.
+    """
+    if not 0 <= lowest < highest <= 100:
+        raise NapariCliperError(
+            f"Percentiles of {lowest:g} and {highest:g} make no sense: give two numbers from 0 to "
+            "100, the smaller one first."
+        )
+    pixels = np.asarray(array)
+    _check_type(pixels)
+    if pixels.ndim == 3:
+        pixels = pixels[..., :3]
+    finite = pixels[np.isfinite(pixels)]
+    if finite.size == 0:
+        raise NapariCliperError("The picture holds no finite value: give another one.")
+    low, high = np.percentile(finite.astype(np.float64), [lowest, highest]).tolist()
+    if low == high:  # nearly all of it is one value
+        low, high = min(low, 0.0), max(high, 1.0)
+    return low, high
+
+
 def _check_type(pixels: NDArray[np.generic]) -> None:
     if pixels.dtype.kind == "c":
         raise NapariCliperError(

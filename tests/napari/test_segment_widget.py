@@ -228,6 +228,10 @@ def test_pictures_of_all_kinds(
         "grey": (GREY, {}),
         "16 bits": (GREY * np.uint16(257), {"contrast_limits": (0, 65535)}),
         "stack": (np.stack([np.zeros_like(GREY), GREY]), {}),
+        "big-endian": (GREY.astype(">i4") - 100, {"contrast_limits": (-100, 155)}),
+        "half precision": ((GREY / 255).astype(np.float16), {}),
+        "yes and no": (GREY > 100, {}),
+        "constant": (np.full_like(GREY, 7), {}),
         "holes": (np.where(GREY > 200, np.nan, GREY / 255), {"contrast_limits": (0, 1)}),
     }
     for kind, (pixels, options) in kinds.items():
@@ -237,7 +241,10 @@ def test_pictures_of_all_kinds(
             viewer.dims.set_point(0, viewer.dims.range[0].stop)  # a stack's last plane
             dock.run("cat")
             assert told == []
-            assert viewer.layers["photo [refined]"].data.shape == GREY.shape
+            mask = viewer.layers["photo [refined]"]
+            assert mask.data.shape == pixels.shape[: mask.ndim]
+            odd = np.count_nonzero(~np.isfinite(pixels))
+            assert (f"{odd:,} values are not finite" in dock.status.text()) == (odd > 0)
 
 
 def test_the_window_is_free_while_the_engine_runs(

@@ -396,7 +396,7 @@ def test_a_plane_of_a_stack_comes_back_to_its_place(
     viewer.dims.set_point(0, 2)
     dock.run("cat")
     mask = mask_of(viewer, "stack")
-    mask.paint((20, 20), 1)
+    mask.paint((2, 20, 20), 1)
     data = mask.data.copy()
     save(dock, tmp_path / "s", monkeypatch)
     del mask
@@ -404,7 +404,10 @@ def test_a_plane_of_a_stack_comes_back_to_its_place(
     reopen(dock, tmp_path / "s", monkeypatch)  # the sliders stand elsewhere now
     again = mask_of(viewer, "stack")
     assert np.array_equal(again.data, data)
+    assert of(again) is None  # of the plane that is shown nothing is known
+    viewer.dims.set_point(0, 2)
     assert of(again).plane.place == (2,)
+    assert of(again).painted.count() > 0
     assert "Opened" in dock.status.text()
 
 
@@ -421,7 +424,7 @@ def test_strokes_are_saved_when_the_picture_cannot_be_read_any_more(
     def gone(_: Plane) -> None:
         raise OSError("the disk was pulled out")
 
-    monkeypatch.setattr(Plane, "pixels", gone)
+    monkeypatch.setattr(Plane, "read", gone)
     dock.widget.sessions.autosave()
     dock.settle()
     (folder,) = usual.iterdir()

@@ -125,14 +125,24 @@ class Plane:
         return replace(self, index=(*map(int, place), *self.index[-2:]), point=point)
 
     def pixels(self) -> NDArray[np.uint8]:
-        """Read the plane: (H, W, 3) uint8. May take long for lazy data.
+        """Read the plane as it is shown: (H, W, 3) uint8. May take long for lazy data.
 
         Raises
         ------
         NapariCliperError
             If the array is no picture, or cannot be read.
         """
-        return to_rgb(self._read(), self.contrast_limits, self.gamma)
+        return self.as_shown(self.read())
+
+    def as_shown(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """What `read` has returned, in the layer's contrast: (H, W, 3) uint8.
+
+        Raises
+        ------
+        NapariCliperError
+            If it is no picture.
+        """
+        return to_rgb(values, self.contrast_limits, self.gamma)
 
     def digest(self) -> str:
         """Of the plane's pixels as they are stored, whatever contrast they are shown with.
@@ -142,9 +152,16 @@ class Plane:
         NapariCliperError
             If it cannot be read.
         """
-        return digest(self._read())
+        return digest(self.read())
 
-    def _read(self) -> NDArray[Any]:
+    def read(self) -> NDArray[Any]:
+        """The plane's values as they are stored, or those of its region.
+
+        Raises
+        ------
+        NapariCliperError
+            If they cannot be read.
+        """
         # Of a pyramid, a level with fewer planes may be read.
         sizes = zip(self.data.shape, self.stack, strict=False)
         place = (at * here // whole for at, (here, whole) in zip(self.place, sizes, strict=True))

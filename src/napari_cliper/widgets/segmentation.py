@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_cliper.encodings import Encodings, digest
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.images import odd_values
 from napari_cliper.models.schema import CLIPER
 from napari_cliper.widgets import warm_up
 from napari_cliper.widgets.jobs import Part
@@ -285,7 +286,8 @@ def _segment(request: Request) -> Steps[Segmented]:
     segmenter = yield from segmenter_of(request.model, request.download)
     classes = request.classes
     yield from segmenter.word_steps(classes)  # a mistake in the words shows before the long work
-    pixels = request.plane.pixels()
+    values = request.plane.read()
+    pixels = request.plane.as_shown(values)
     encoding = yield from segmenter.encode_steps(pixels)
     encoding = replace(encoding, size=request.plane.looked_at)
     scored = yield from segmenter.score_steps(encoding, classes)
@@ -293,6 +295,8 @@ def _segment(request: Request) -> Steps[Segmented]:
     result = request.adjustment.label(scored)
     model = f"{segmenter.preset_name} on {segmenter.device} in {segmenter.precision}"
     summary = f"{model}: {found(result)}."
+    if odd := odd_values(values):
+        summary += f"\n{odd:,} values are not finite: they count as darkest or brightest."
     if segmenter.note is not None:
         summary += f"\n{segmenter.note}"
     _ = result.labels, result.coarse_labels  # made here, not in the window
