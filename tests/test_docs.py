@@ -94,3 +94,15 @@ def test_each_fix_is_in_the_annotating_page(fix: Fix) -> None:
 def test_each_field_of_the_files_is_in_the_sessions_page(model: type[BaseModel]) -> None:
     fields = set(re.findall(r"`([a-z_0-9]+)`", "".join(rows("sessions.md"))))
     assert set(model.model_fields) <= fields
+
+
+def test_what_is_said_of_pictures_is_tested() -> None:
+    tests = "\n".join(
+        path.name + "\n" + path.read_text("utf-8") for path in (DOCS.parent / "tests").rglob("*.py")
+    )
+    named = [
+        re.findall(r"`(test_\w+(?:\.py)?)`", row.split("|")[-2]) for row in rows("pictures.md")
+    ]
+    assert sum(map(len, named)) > 25
+    for name in {name for names in named for name in names}:
+        assert name in tests if name.endswith(".py") else f"def {name}(" in tests, name
