@@ -3,27 +3,19 @@
 JSON is nested at most 200 deep: pydantic's reader, through which all of it goes, refuses more.
 """
 
-import lzma
-import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.pictures import explained
 
-if TYPE_CHECKING:
-    from tifffile import TiffFrame, TiffPage
-
 LARGEST_TEXT = 2**27  # bytes of a text file of ours, or of a format that has one for each picture
 DEEPEST_YAML = 20  # lists and mappings within each other; a data.yaml has three
-HARMLESS = 2**28  # bytes that a part of a picture may always unpack to
-DENSEST = 1032  # how many bytes deflate makes of one, at most
 # Every text stays text: a class may be called “no”, which YAML otherwise takes for false. It makes
 # nothing but texts, lists and mappings.
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-_DEFLATED, _LZMA = (8, 32946), 34925  # how TIFF numbers ways to pack
 _BEGIN = (yaml.SequenceStartEvent, yaml.MappingStartEvent)
 _END = (yaml.SequenceEndEvent, yaml.MappingEndEvent)
 
@@ -84,23 +76,3 @@ def read_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         line = error.problem_mark.line + 1 if getattr(error, "problem_mark", None) else 1
         raise ValueError(f"no YAML in line {line}") from error
-
-
-def check_unpacked(page: "TiffPage | TiffFrame") -> None:
-    """Refuse a page of which a part unpacks to more than the whole page: tifffile has no bound.
-
-    Raises
-    ------
-    ValueError
-    """
-    if page.compression not in (*_DEFLATED, _LZMA):
-        return
-    most = max(2 * page.nbytes, HARMLESS)  # a tile may reach over the page's border
-    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
-        if page.compression in _DEFLATED and count * DENSEST <= HARMLESS:
-            continue
-        handle = page.parent.filehandle
-        handle.seek(offset)
-        packed: Any = lzma.LZMADecompressor() if page.compression == _LZMA else zlib.decompressobj()
-        if len(packed.decompress(handle.read(count), most + 1)) > most:
-            raise ValueError("a part of it unpacks to more than the whole picture")

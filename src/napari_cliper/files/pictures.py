@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.tiff_bounds import check_chain, check_unpacked
 
 # Not Pillow's whole list: some of its formats start other programs.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF")
@@ -80,6 +81,7 @@ def has_pages(path: Path) -> bool:
     import tifffile
 
     with explained(path), tifffile.TiffFile(path) as tiff:
+        check_chain(tiff)
         return len(list(islice(filterfalse(_is_reduced, tiff.pages), 2))) == 2
 
 
@@ -134,6 +136,7 @@ def _pages(file: BinaryIO, all_of_them: bool = False) -> Iterator[NDArray[Any]]:
     import tifffile  # here, because most pictures do without it
 
     with tifffile.TiffFile(file) as tiff, ExitStack() as opened:
+        check_chain(tiff)
         image: Image.Image | None = None
         for number, page in enumerate(tiff.pages):
             if _is_reduced(page) and not all_of_them:
@@ -164,6 +167,7 @@ def _deep_page(page: Any) -> NDArray[Any] | None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and page.imagewidth * page.imagelength > 2 * limit:
         raise Image.DecompressionBombError
+    check_unpacked(page)
     pixels = page.asarray()
     if page.axes == "SYX":  # one plane a colour
         pixels = np.moveaxis(pixels, 0, -1)

@@ -20,12 +20,12 @@ from PIL import Image
 from napari_cliper.annotation.annotation import VOID, Annotation, checked_labels, with_all
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.files.bounded import check_unpacked
 from napari_cliper.files.formats.format import Format, Keeps, Options
 from napari_cliper.files.indexed_png import KEY
 from napari_cliper.files.nearby import classes_near, picture_near
 from napari_cliper.files.objects import without_void
 from napari_cliper.files.pictures import explained
+from napari_cliper.files.tiff_bounds import check_chain, check_unpacked
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries  # loaded only when such a file is met
@@ -154,6 +154,7 @@ def read(path: Path, pictures: Path | None) -> Iterator[Annotation]:
     import tifffile
 
     with explained(path), tifffile.TiffFile(path) as tiff:
+        check_chain(tiff)
         notes = _notes(tiff)
         series = tiff.series[0]
         labels, axes = _labels(path, series, notes.get("axes", ""))
