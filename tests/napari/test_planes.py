@@ -336,3 +336,41 @@ def test_scribbles_on_a_coarse_mask_of_a_pyramid(
     dock.qtbot.waitUntil(lambda: correct.idle and change.change is not None, timeout=60_000)
     change.accept()
     assert mask.data[20, 30] == 2
+
+
+def as_dask(folder: Path) -> Any:
+    return da.from_array(STACK, chunks=(1, -1, -1))
+
+
+def as_zarr(folder: Path) -> Any:
+    import zarr
+
+    return zarr.create_array(store=str(folder / "a.zarr"), data=STACK, chunks=(1, *GREY.shape))
+
+
+def as_xarray(folder: Path) -> Any:
+    import xarray
+
+    return xarray.DataArray(as_dask(folder), dims=("t", "y", "x"))
+
+
+def as_tensorstore(folder: Path) -> Any:
+    import tensorstore
+
+    as_zarr(folder)
+    place = {"driver": "file", "path": str(folder / "a.zarr")}
+    return tensorstore.open({"driver": "zarr3", "kvstore": place}).result()
+
+
+@pytest.mark.parametrize("kind", [as_dask, as_zarr, as_xarray, as_tensorstore])
+def test_lazy_arrays_of_all_kinds(
+    viewer: Viewer, stacks: Stacks, tmp_path: Path, told: list[str], kind: Any
+) -> None:
+    viewer.add_image(kind(tmp_path), name="lazy", contrast_limits=(0, 255))
+    viewer.dims.set_point(0, 2)
+    stacks.run("2-3", "cat")
+    assert told == []
+    refined = stacks.labels()
+    assert type(refined.data) is np.ndarray
+    assert refined.data.shape == STACK.shape
+    assert [bool(plane.any()) for plane in refined.data] == [False, False, True, True]
