@@ -12,7 +12,7 @@ INSTALL := $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode
 DEMO := demo-output
 INTEROP := $(VENV)/interop
 AUDIT := $(VENV)/audit.json
-FUZZ_EXAMPLES ?= 7000
+FUZZ_EXAMPLES ?= 9000
 
 # Windows need OpenGL, which Qt's offscreen platform lacks: on Linux they open on an Xvfb display.
 ifeq ($(shell uname),Linux)

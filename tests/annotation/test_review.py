@@ -333,3 +333,8 @@ def test_on_windows_no_picture_lies_outside(monkeypatch, picture):
 def test_no_picture_has_a_null_in_its_name():
     with pytest.raises(ValueError, match="does not lie in the pictures’ folder"):
         Entry(picture="a\0.png")
+
+
+def test_no_picture_has_half_a_letter_in_its_name():
+    with pytest.raises(ValueError, match="half of a pair"):
+        Entry(picture="a\udc80.png")

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -61,13 +62,13 @@ def _with_faults(draw: st.DrawFn, data: Any) -> Any:
         holder, key = draw(st.sampled_from(places))
         match draw(st.sampled_from(["replace", "replace", "replace", "drop", "add", "repeat"])):
             case "replace":
-                holder[key] = draw(nasty_values())
+                holder[key] = deepcopy(draw(nasty_values()))
             case "drop":
                 del holder[key]
             case "add" if isinstance(holder, dict):
-                holder[draw(st.text(max_size=4))] = draw(nasty_values())
+                holder[draw(st.text(max_size=4))] = deepcopy(draw(nasty_values()))
             case "repeat" if isinstance(holder, list):
-                holder.append(holder[key])
+                holder.append(deepcopy(holder[key]))
     return data
 
 

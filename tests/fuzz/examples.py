@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from napari_cliper.errors import NapariCliperError
 
-# Of a test of weight 1; the weights of all tests come to about 1.8.
+# Of a test of weight 1; the weights of all tests come to about 2.
 EXAMPLES = int(os.environ.get("CLIPER_FUZZ_EXAMPLES", "250"))
 COUNTS: Counter[str] = Counter()  # how many each test has run
 

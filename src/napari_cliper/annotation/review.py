@@ -67,6 +67,8 @@ def _pieces(name: str) -> Iterable[Piece]:
 
 
 def _inside(picture: str) -> str:
+    if any("\ud800" <= letter <= "\udfff" for letter in picture):
+        raise ValueError("A picture's name holds a broken letter, half of a pair: rename it.")
     path = PurePath(picture)  # Windows knows "\\" and drives as well
     outside = path.anchor or path.drive or ".." in path.parts or "\0" in picture
     if outside or not {"", ".", ".."}.isdisjoint(picture.split("/")):
