@@ -124,14 +124,14 @@ def draw_memory(memory: Memory, model: int, side: int, path: Path) -> None:
         (model + TARGET, "3 GB beyond the model", "bottom"),
     ):
         axes.axhline(height / 1e9, color="#999999", linestyle="--", linewidth=1)
-        axes.text(
-            ends[-1], height / 1e9, f"{name} ", color="#555555", fontsize=9, ha="right", va=side_of
-        )
+        axes.text(0, height / 1e9, f" {name}", color="#555555", fontsize=9, va=side_of)
     for number, ((when, name), end) in enumerate(zip(memory.phases, ends, strict=True)):
         share = (end - when) / ends[-1]
         axes.axvspan(when, end, color="#1f4e79", alpha=0.04 + 0.08 * (number % 2), linewidth=0)
-        if share > 0.03:
-            axes.text(when, 0.05, f" {name}", fontsize=9, rotation=0 if share > 0.2 else 90)
+        if share > 0.2:
+            axes.text(when, 0.05, f" {name}", fontsize=9)
+        elif share > 0.03:  # upright, above the curve
+            axes.text(when, max(memory.bytes_) / 1e9 + 0.1, name, fontsize=9, rotation=90)
     axes.set(
         xlabel="seconds",
         ylabel="resident memory, GB",
@@ -146,7 +146,7 @@ def main() -> None:
     """Make it, segment it, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=20_000, help="pixels")
-    parser.add_argument("--window", type=int, default=4096, help="pixels")
+    parser.add_argument("--window", type=int, default=3072, help="pixels")
     parser.add_argument("--images", type=Path, default=Path("docs/images"), help="where to draw")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -27,7 +27,7 @@ from napari_cliper.files.foreign import drawn
 from napari_cliper.files.pictures import read_picture
 from napari_cliper.images import to_rgb
 from napari_cliper.segmenter import Segmenter
-from napari_cliper.tiles.segmenting import USUAL, segment_tiled
+from napari_cliper.tiles.segmenting import segment_tiled
 
 SIZES = {"small": 32**2, "medium": 96**2, "large": np.inf}  # areas below, as COCO has them
 FOUND = 0.5  # IoU
@@ -159,7 +159,7 @@ def main() -> None:
     given = parser.parse_args()
     model = nc.load("small", device="cpu")
     names = read_vocabulary().class_names
-    print(f"Context {USUAL.context}, overlap {USUAL.overlap}; whole picture → windows")
+    print("recall and IoU, mean over objects, and the share found: whole picture → windows")
     for title, held_out in (("held-out", True), ("learnt-from", False)):
         photographs = spread(read_photographs(given.data, held_out), given.pictures)
         whole, detail = measure(model, photographs, names, given.window)

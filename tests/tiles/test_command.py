@@ -37,7 +37,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 
 def test_tiles_are_written_to_a_folder(run: Run, cat: Path, tmp_path: Path) -> None:
-    done = run(cat, "--tiles", "--window", 200)
+    done = run(cat, "--tiles", "--window", 250)
     assert done.status == 0, done.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["cat_labels.zarr"]
     labels = zarr.open(tmp_path / "out" / "cat_labels.zarr", mode="r")["labels/classes/0"][:]

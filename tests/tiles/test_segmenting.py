@@ -168,9 +168,11 @@ def test_windows_are_not_kept(quick: Segmenter, astronaut: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "window"), [((20000, 20000), 1024), ((480, 640), 240), ((20, 5000), 16)]
+    ("size", "window", "context"),
+    [((20000, 20000), 1024, 0.0512), ((480, 640), 320, 0.577), ((20, 5000), 16, 0.566)],
 )
-def test_the_usual_window(size: tuple[int, int], window: int) -> None:
-    fine, share, _ = Tiling().layouts(size)[0]
-    assert fine.down.window == window
-    assert share == pytest.approx(0.5)
+def test_what_is_usual(size: tuple[int, int], window: int, context: float) -> None:
+    (fine, share, _), (_, rest, _) = Tiling().layouts(size)
+    assert fine.down.window == fine.across.window == window
+    assert rest == pytest.approx(context, abs=1e-3)
+    assert share + rest == 1

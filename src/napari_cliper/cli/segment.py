@@ -47,8 +47,8 @@ Detail = Annotated[
 Window = Annotated[
     int | None,
     typer.Option(
-        help="With --tiles or --detail: pixels of a window's side; 1024 unless given, or half the "
-        "picture's shorter side if that is less."
+        help="With --tiles or --detail: pixels of a window's side; 1024 unless given, or two "
+        "thirds of the picture's shorter side if that is less."
     ),
 ]
 Output = Annotated[Path, typer.Option(help="Folder to write to.")]

@@ -77,7 +77,8 @@ class Line:
         # Never nothing inside a window: a place may lie just where one ends and the next begins.
         within = (inside >= 0) & (inside < self.window)
         weights = np.where(within, np.maximum(weights, LEAST), 0)
-        return weights / weights.sum(axis=0)
+        shares: NDArray[np.float64] = weights / weights.sum(axis=0)
+        return shares
 
     def _middles(self, places: int) -> NDArray[np.float64]:
         """Where the middles of the side's places are, in pixels."""
@@ -138,6 +139,11 @@ class Layout:
 
     def __len__(self) -> int:
         return len(self.down.starts) * len(self.across.starts)
+
+    @property
+    def area(self) -> int:
+        """Pixels of a window."""
+        return self.down.window * self.across.window
 
     def windows(self) -> Iterator[tuple[int, int]]:
         """Place of each window, in rows and columns of windows."""

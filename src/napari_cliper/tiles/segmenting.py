@@ -6,6 +6,7 @@ whole, which knows what a window alone cannot. Only then come presence, the stre
 class's scores and the thresholds (METHOD step 7), so that no window is treated by itself.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +35,14 @@ class Tiling:
     Attributes
     ----------
     window : int or None
-        Pixels of a window's side. None takes 1024, or half the picture's shorter side if that is
-        less.
+        Pixels of a window's side. None takes 1024, or two thirds of the picture's shorter side if
+        that is less.
     overlap : float in [0.05, 0.75]
         The least share of a window that the next one holds, too.
-    context : float in [0, 1)
+    context : float in [0, 1), or None
         How much the picture as a whole counts; the windows count the rest. 0 does not look at it.
+        None takes a window's side as a share of the picture's: the more a window shows of it, the
+        more alike is what both can say.
 
     Raises
     ------
@@ -49,7 +52,7 @@ class Tiling:
 
     window: int | None = None
     overlap: float = 0.25
-    context: float = 0.5
+    context: float | None = None
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < MIN_SIDE:
@@ -60,7 +63,7 @@ class Tiling:
             raise NapariCliperError(
                 f"An overlap of {self.overlap} makes no sense: give 0.05 to 0.75."
             )
-        if not 0 <= self.context < 1:
+        if self.context is not None and not 0 <= self.context < 1:
             raise NapariCliperError(
                 f"A share of {self.context} for the whole picture makes no sense: give 0 to less "
                 "than 1."
@@ -68,13 +71,14 @@ class Tiling:
 
     def layouts(self, size: tuple[int, int]) -> list[tuple[Layout, float, str]]:
         """The windows, and those for context, with what each counts and what it is called."""
-        window = self.window or max(MIN_SIDE, min(USUAL_WINDOW, min(size) // 2))
+        window = self.window or max(MIN_SIDE, min(USUAL_WINDOW, 2 * min(size) // 3))
         fine = Layout.of(size, window, self.overlap)
         if len(fine) == 1 or self.context == 0:
             return [(fine, 1.0, "Window")]
         # One window of the whole picture, unless it is very long.
         whole = Layout.of(size, max(size), self.overlap)
-        return [(fine, 1 - self.context, "Window"), (whole, self.context, "Whole picture")]
+        share = math.sqrt(fine.area / whole.area) if self.context is None else self.context
+        return [(fine, 1 - share, "Window"), (whole, share, "Whole picture")]
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def segment_tiled(
     *,
     window: int | None = None,
     overlap: float = USUAL.overlap,
-    context: float = USUAL.context,
+    context: float | None = None,
     presence_threshold: float | None = None,
     background_threshold: float | None = None,
     present: str | Sequence[str] | None = None,
