@@ -147,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=20_000, help="pixels")
     parser.add_argument("--window", type=int, default=3072, help="pixels")
+    parser.add_argument("--overlap", type=float, default=0.25, help="share of a window")
     parser.add_argument("--images", type=Path, default=Path("docs/images"), help="where to draw")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -158,8 +159,9 @@ def main() -> None:
         model = psutil.Process().memory_info().rss
         began = time.perf_counter()
         with Memory() as memory:
+            tiling = Tiling(given.window, given.overlap)
             steps = store_tiled_steps(
-                segmenter, mosaic, CLASSES, Path(folder) / "labels.zarr", Tiling(given.window)
+                segmenter, mosaic, CLASSES, Path(folder) / "labels.zarr", tiling
             )
             result = drain(steps, memory.on_step)
         seconds = time.perf_counter() - began
