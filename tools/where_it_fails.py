@@ -8,6 +8,7 @@ compare with is a threshold's, as anybody would take it for such pictures; so it
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -108,7 +109,7 @@ def main(path: Path) -> None:
         unsure = float(result.uncertainty.mean())
         print(f"{sample.name:16} {unsure:7.2f} {told:>13} {again:>12}")
         shown = sample.pixels if sample.pixels.ndim == 3 else np.dstack([sample.pixels] * 3)
-        pictures = [shown, outlined(shown, result.labels), result.uncertainty]
+        pictures: list[NDArray[Any]] = [shown, outlined(shown, result.labels), result.uncertainty]
         titles = [
             f"{sample.name}: “{sample.words}”",
             "by words" + (f", IoU {told}" if told else ""),

@@ -11,6 +11,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.pictures import has_pages
 from napari_cliper.files.review import SUFFIXES, pictures_in
 from napari_cliper.files.session import is_session
+from napari_cliper.models.paths import path_of
 
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 STACKS = (".tif", ".tiff")
@@ -89,7 +90,7 @@ def is_film(path: Path) -> bool:
 
 def _expanded(given: str | Path, results: Path) -> list[Path]:
     """The files that one argument stands for, each by its one true path."""
-    path = Path(given).expanduser()
+    path = path_of(given)
     try:
         if path.is_dir():
             found = _in_folder(path.resolve(), results.resolve())

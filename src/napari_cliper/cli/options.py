@@ -76,10 +76,11 @@ def class_list(path: Path) -> "ClassList":
         It cannot be read, or is none.
     """
     from napari_cliper.annotation.class_list import ClassList
+    from napari_cliper.files.bounded import read_bounded
     from napari_cliper.files.pictures import explained
 
     with explained(path):
-        text = path.read_bytes()
+        text = read_bounded(path)
         if path.suffix.lower() == ".txt":
             return ClassList.parse(text.decode("utf-8-sig"))
     try:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from napari_cliper._triton import load_before_mesa
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.models.paths import path_of
 from napari_cliper.models.sources import sha256
 
 QUICK_GELU = "-quickgelu"
@@ -257,7 +258,7 @@ def _local(path: Path) -> _Weights:
     """A file of weights on this machine, or the one in a folder."""
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
-    path = path.expanduser().absolute()
+    path = path_of(path).absolute()
     if path.is_dir():
         path = _file_in(path)
     if not path.is_file():

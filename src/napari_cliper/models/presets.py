@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.models.paths import path_of
 from napari_cliper.models.schema import Method, Preset
 
 AUTO = "auto"
@@ -89,7 +90,7 @@ def compensation_changes(name: str) -> Changes:
         return on
     if name in known:
         return _merged(on, known[name])
-    folder = _path(name)
+    folder = path_of(name)
     if not os.path.isdir(folder):  # noqa: PTH112  # Path.is_dir raises if the name is too long
         raise NapariCliperError(
             f"There is no source of compensation “{name}”: choose preset, none, "
@@ -148,7 +149,7 @@ def get_preset(name: str | Path, changes: Sequence[Changes] = ()) -> Preset:
             return presets[str(name)]
         table, where = {"name": str(name), **_built_in(str(name))}, f"preset {name}, as changed,"
     else:
-        path = _path(name)
+        path = path_of(name)
         table, where = {"name": path.stem} | _from_file(path), f"preset file {path}"
     for change in changes:
         if _is_too_deep(change):
@@ -232,22 +233,6 @@ def _is_too_deep(table: Changes) -> bool:
     return bool(level)
 
 
-def _path(text: str | Path) -> Path:
-    """A path in which “~” is a person's home.
-
-    Raises
-    ------
-    NapariCliperError
-        Nobody has such a home.
-    """
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise NapariCliperError(
-            f"“{text}” lies in the home of somebody unknown: write the whole path."
-        ) from error
-
-
 def _resolved(table: Changes, folder: Path) -> dict[str, Any]:
     """The table with paths from this folder, and parts in place of their names."""
 
@@ -256,7 +241,7 @@ def _resolved(table: Changes, folder: Path) -> dict[str, Any]:
             return _resolved(value, folder)
         local = key == "heads" or (key == "repo" and str(value).startswith("."))
         if local and isinstance(value, str):
-            return str(folder / _path(value))
+            return str(folder / path_of(value))
         if key in _BY_NAME and isinstance(value, str):
             return _BY_NAME[key](value)
         return value

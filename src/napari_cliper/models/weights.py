@@ -19,6 +19,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.models import hub
 from napari_cliper.models.choices import Choices
 from napari_cliper.models.dual_encoder import is_complete
+from napari_cliper.models.paths import path_of
 from napari_cliper.models.presets import AUTO, Changes, get_preset, load_presets
 from napari_cliper.models.schema import DualEncoder, Preset, Repository, Wheel
 from napari_cliper.models.sources import Files, Place, Source, amount, differing, known_identities
@@ -42,7 +43,7 @@ def cache_folder() -> Path:
     The environment variable NAPARI_CLIPER_CACHE moves it, then `prefer_cache_folder`.
     """
     usual = _preferred_cache or platformdirs.user_cache_dir("napari-cliper")
-    return Path(os.environ.get("NAPARI_CLIPER_CACHE") or usual).expanduser()
+    return path_of(os.environ.get("NAPARI_CLIPER_CACHE") or usual)
 
 
 def user_folder(given: str | Path | None = None) -> Path | None:
@@ -61,7 +62,7 @@ def user_folder(given: str | Path | None = None) -> Path | None:
     named = given or os.environ.get("NAPARI_CLIPER_WEIGHTS")
     if not named:
         return None
-    path = Path(named).expanduser()
+    path = path_of(named)
     if not path.exists():
         raise NapariCliperError(f"There is no weights folder {path}: check the path.")
     if path.is_file() and path.suffix != ".safetensors":

@@ -25,6 +25,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.formats import format_of, formats
 from napari_cliper.files.review import RESULTS_FOLDER, REVIEW_FILE
 from napari_cliper.models.choices import Choices
+from napari_cliper.models.paths import path_of
 from napari_cliper.widgets import warm_up, workspace
 from napari_cliper.widgets.batch_run import Asked, Done, in_window
 from napari_cliper.widgets.docking import Docking
@@ -197,7 +198,7 @@ class BatchWidget(QWidget):
         )
         order = Order(
             given,
-            Path(results).expanduser() if results else usual_results(given),
+            path_of(results) if results else usual_results(given),
             recipe,
             self._every.value(),
             self._overwrite.isChecked(),
@@ -234,7 +235,7 @@ class BatchWidget(QWidget):
 
 def usual_results(given: tuple[str, ...]) -> Path:
     """Where masks go if nothing is said: beside the first picture, or in the first folder."""
-    first = Path(given[0]).expanduser()
+    first = path_of(given[0])
     if not first.is_dir():
         first = first.parent
     while glob.has_magic(str(first)):

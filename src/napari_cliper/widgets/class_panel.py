@@ -22,6 +22,7 @@ from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.annotation.class_text import retyped
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.atomic import atomic_write
+from napari_cliper.files.bounded import read_bounded
 from napari_cliper.widgets.class_box import ClassBox
 from napari_cliper.widgets.class_table import ClassTable, Found
 from napari_cliper.widgets.parts import TextLines, part
@@ -262,10 +263,8 @@ class ClassPanel(QWidget):
     def load(self, path: Path) -> None:
         """Take the class list from a JSON file; classes that are painted stay."""
         try:
-            loaded = ClassList.from_json(path.read_bytes())
+            loaded = ClassList.from_json(read_bounded(path))
             self._agree(class_edits.loaded(self._classes, loaded, self._painted_ids()))
-        except OSError as error:
-            self.failed.emit(NapariCliperError(f"{path} cannot be read ({error.strerror})."))
         except NapariCliperError as error:
             self.failed.emit(error)
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
 from napari_cliper.annotation.annotation import foreign_classes
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.bounded import read_bounded, read_yaml
 from napari_cliper.files.foreign import invalid
 from napari_cliper.files.formats.yolo import DATA, Data
 from napari_cliper.files.indexed_png import CLASSES_FILE, class_list_in
@@ -64,8 +64,7 @@ def classes_near(folder: Path) -> tuple[ClassList, Sequence[int]]:
 def _names(path: Path) -> dict[int, str]:
     """The names in a data.yaml, by their indices, in the order of these."""
     with explained(path):
-        # Every text stays text: a class may be called “no”, which YAML takes for false.
-        told = yaml.load(path.read_bytes(), Loader=yaml.BaseLoader)
+        told = read_yaml(read_bounded(path).decode("utf-8-sig"))
     try:
         names = Data.model_validate(told).names
     except ValidationError as error:
