@@ -434,7 +434,8 @@ def test_what_was_saved_is_taken_on(segment: Segment) -> None:
     paint(mask.layer)
     protected = np.zeros(SHAPE, bool)
     protected[5:9] = True
-    mask.restore(protected, plain(2))
+    mask.restore(plain(3), protected, plain(2))
+    assert np.all(mask.data == 3)
     assert np.array_equal(mask.painted.mask, protected)
     assert mask.painted.mask is not protected
     assert np.array_equal(mask.proposal, plain(2))
@@ -463,7 +464,7 @@ def test_the_latest_proposal_is_kept_whole(segment: Segment) -> None:
         lambda mask: mask.correct(plain(2)),
         lambda mask: mask.correct(plain(1), np.ones(SHAPE, bool)),
         lambda mask: mask.release(np.ones(SHAPE, bool)),
-        lambda mask: mask.restore(np.ones(SHAPE, bool), plain(2)),
+        lambda mask: mask.restore(plain(1), np.ones(SHAPE, bool), plain(2)),
         lambda mask: mask.replace(1, 2),
         lambda mask: mask.layer.undo(),
     ],
@@ -906,6 +907,43 @@ def test_a_correction_and_its_undo_stay_in_their_plane(layer: Labels) -> None:
     layer.undo()
     assert np.array_equal(layer.data, before)
     assert first.painted.count() == 0
+
+
+def test_the_history_of_a_stack_is_bounded_and_its_strokes_can_be_undone(
+    layer: Labels, segment: Segment, viewer: ViewerModel
+) -> None:
+    first, _, last = planes(layer)
+    for mask in (first, last):
+        mask.history_limit = 400_000
+    stack = viewer.layers["stack"]
+    for value in (1, 2) * 10:
+        for place in (0, 2):
+            viewer.dims.set_point(0, place)
+            segment(value, of=stack)
+    held = sum(mask.painted.nbytes for mask in (first, last))
+    assert sum(Sizes().of(layer._undo_history)) + held <= 400_000
+    for column in range(5):
+        layer.paint((2, 20, 10 * column), 7)
+    assert len(layer._undo_history) > 5
+    for _ in range(5):
+        layer.undo()
+    assert last.painted.count() == 0
+    assert np.all(layer.data[2] == 2)
+
+
+def test_choosing_the_mask_of_another_picture_corrects_no_other(
+    viewer: ViewerModel, segment: Segment, picture: Image
+) -> None:
+    corrections = Corrections(viewer)
+    other = segment(1)
+    stack = viewer.add_image(np.zeros((3, *SHAPE)), name="stack")
+    viewer.dims.set_point(0, 0)
+    layer = segment(1, of=stack).layer
+    viewer.layers.selection.active = other.layer
+    assert corrections.mask is other
+    viewer.dims.set_point(0, 1)
+    viewer.layers.selection.active = layer
+    assert corrections.mask is None
 
 
 def test_a_large_label_widens_all_planes(

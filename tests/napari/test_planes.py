@@ -15,7 +15,9 @@ from qtpy.QtWidgets import QComboBox, QLineEdit, QPushButton
 from skimage.data import cat
 
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.session import load_session
 from napari_cliper.widgets import masks, workspace
+from napari_cliper.widgets.export_sources import sources
 from napari_cliper.widgets.planes import Plane, chosen_planes, shown_plane
 
 GREY = cat()[::4, ::4].mean(axis=2).astype(np.uint8)
@@ -266,7 +268,7 @@ def test_a_pyramid_is_read_and_labelled_at_levels_that_fit(
         )
         assert 0.1 < mask.data.astype(bool).mean() < 0.9
     assert told == []
-    assert len(dock.labels("refined")) == 3
+    assert len(dock.labels("refined")) == 1  # nobody has painted on the others
     viewer.layers.remove(pyramid)
     assert not level.isVisible()
 
@@ -374,3 +376,107 @@ def test_lazy_arrays_of_all_kinds(
     assert type(refined.data) is np.ndarray
     assert refined.data.shape == STACK.shape
     assert [bool(plane.any()) for plane in refined.data] == [False, False, True, True]
+
+
+def test_strokes_of_another_level_are_not_left_behind(
+    viewer: Viewer, pyramid: Image, stacks: Stacks, told: list[str]
+) -> None:
+    dock = stacks.dock
+    level = dock.part(QComboBox, "level")
+    level.setCurrentIndex(2)
+    dock.run("cat")
+    mask = stacks.labels()
+    mask.paint((20, 30), 1)
+    before = mask.data.copy()
+    level.setCurrentIndex(1)
+    dock.run()
+    assert "holds strokes of yours in masks of 226 × 150 pixels" in dock.status.text()
+    assert stacks.labels() is mask
+    assert np.array_equal(mask.data, before)
+    dock.widget.sessions.save_at_once()
+    assert len(told) == 1  # and not one about sessions
+    level.setCurrentIndex(2)
+    dock.run("cat\ndog")
+    assert dock.status.text().startswith("small on cpu")
+
+
+def test_a_changed_word_is_looked_for_in_the_shown_plane_alone(
+    viewer: Viewer, stack: Image, stacks: Stacks
+) -> None:
+    dock = stacks.dock
+    stacks.run("1", "cat")
+    viewer.dims.set_point(0, 15)
+    stacks.planes.setText("all")
+    dock.qtbot.waitUntil(lambda: dock.encoded.text() == "encoded", timeout=10_000)
+    dock.type("cat\ndog")
+    dock.qtbot.keyClick(dock.classes, Qt.Key.Key_Tab)
+    dock.qtbot.waitUntil(
+        lambda: list(stacks.labels().features["name"]) == ["background", "cat", "dog"],
+        timeout=10_000,
+    )
+    dock.wait()
+    assert [bool(plane.any()) for plane in stacks.labels().data] == [False, True, False, False]
+
+
+def test_scribbles_end_when_another_plane_is_shown(
+    viewer: Viewer, stack: Image, stacks: Stacks
+) -> None:
+    stacks.run("1-2", "cat\nsofa")
+    refined = stacks.labels()
+    viewer.dims.set_point(0, 15)
+    viewer.layers.selection.active = refined
+    _, correct = viewer.window.add_plugin_dock_widget("napari-cliper", "Correct masks")
+    correct.findChild(QPushButton, "cliper-scribble").click()
+    strokes = viewer.layers["stack [scribbles]"]
+    strokes.selected_label = 2
+    strokes.paint((20, 30), 2)
+    change = workspace.of(viewer).corrections
+    stacks.dock.qtbot.waitUntil(lambda: change.change is not None, timeout=60_000)
+    before = refined.data.copy()
+    viewer.dims.set_point(0, 20)
+    assert change.change is None
+    assert "stack [scribbles]" not in viewer.layers
+    assert np.array_equal(refined.data, before)
+
+
+def test_sessions_of_a_stack_are_of_their_planes(
+    viewer: Viewer, stack: Image, stacks: Stacks, tmp_path: Path
+) -> None:
+    stacks.run("1-2", "cat")
+    refined = stacks.labels()
+    for place in (1, 2):
+        viewer.dims.set_point(0, 10 + 5 * place)
+        refined.paint((place, 20, 30), 1)
+    sessions = stacks.dock.widget.sessions
+    sessions.save_at_once()
+    folders = {key[1]: folder for key, folder in sessions._kept.folders.items()}
+    assert sorted(folders) == ["1", "2"]
+    for place, folder in folders.items():
+        assert folder.name.startswith(f"stack_{place} ")
+        loaded = load_session(folder)
+        assert loaded.session.picture.place == (int(place),)
+        assert np.array_equal(loaded.maps[-1].labels, refined.data[int(place)])
+    # Opened into a stack whose other plane has strokes: these stay as they are.
+    saved = refined.data.copy()
+    second = next(m for m in masks.masks(viewer) if m.layer is refined and m.plane.place == (2,))
+    theirs = second.painted.mask.copy()
+    second.release(np.ones(GREY.shape, bool))
+    refined.data[2] = 0
+    sessions.open(folders["2"])
+    stacks.dock.settle()
+    assert np.array_equal(refined.data, saved)
+    assert np.array_equal(second.painted.mask, theirs)
+    refined.undo()
+    assert np.array_equal(refined.data, saved)
+    assert np.array_equal(second.painted.mask, theirs)
+
+
+def test_planes_are_exported_by_themselves(viewer: Viewer, stack: Image, stacks: Stacks) -> None:
+    stacks.run("1", "cat")
+    viewer.dims.set_point(0, 15)
+    plane = shown_plane(viewer, stack)
+    found = sources(viewer, plane)[0].annotation(plane, None, "{name}", False, False)
+    assert found.labels.shape == GREY.shape
+    assert found.classes.names == ("cat",)
+    assert found.scale == (1.0, 2.0)
+    assert np.array_equal(found.labels, stacks.labels().data[1])

@@ -7,12 +7,13 @@ import pytest
 from napari import Viewer
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtWidgets import QComboBox
+from qtpy.QtWidgets import QComboBox, QLineEdit
 from skimage.data import cat
 from skimage.draw import disk
+from superqt import QLabeledDoubleSlider
 
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.widgets import regions
+from napari_cliper.widgets import masks, regions
 from napari_cliper.widgets.planes import shown_plane
 
 CAT = np.ascontiguousarray(cat()[::2, ::2])  # 150 rows, 226 columns
@@ -88,13 +89,18 @@ def test_outside_labels(model: ViewerModel) -> None:
     plane = shown_plane(model, picture)
     data = np.zeros(CAT.shape[:2], np.uint8)
     data[:100] = 3
-    region = regions.outside(model.add_labels(data), plane)
+    region = regions.outside(model.add_labels(data), picture, plane)
     assert region.box == (slice(100, 150), slice(0, 226))
     assert region.inside.all()
     with pytest.raises(NapariCliperError, match="leaves nothing"):
-        regions.outside(model.add_labels(np.ones_like(data)), plane)
+        regions.outside(model.add_labels(np.ones_like(data)), picture, plane)
+    half = model.add_labels(data[::2, ::2], scale=(2, 2), translate=(0.5, 0.5))
     with pytest.raises(NapariCliperError, match="226 × 150 pixels of the masks"):
-        regions.outside(model.add_labels(data[:50]), plane)
+        regions.outside(half, picture, plane)
+    with pytest.raises(NapariCliperError, match="does not lie where"):
+        regions.outside(model.add_labels(data, translate=(20, 20)), picture, plane)
+    pyramid = model.add_labels([data, data[::2, ::2]], multiscale=True)
+    assert regions.outside(pyramid, picture, plane).box == region.box
 
 
 class Part:
@@ -143,11 +149,19 @@ def test_only_what_the_shapes_hold_is_segmented(
     part.dock.widget.show_picture(picture)
     mask = viewer.layers["photo [refined]"]
     mask.paint((5, 5), 7)
+    mask.paint((60, 90), 7)
+    painted = mask.data == 7
     part.run("Inside “box”")
-    assert (mask.data == 7).any()
+    assert np.array_equal(mask.data == 7, painted)
+    assert not (masks.of(mask).proposal == 7).any()
     part.run("All of the picture")
     assert (mask.data[outside] == 1).any()
-    assert (mask.data == 7).any()
+    assert np.array_equal(mask.data == 7, painted)
+    # Labels that the words do not have stay what they are outside the part.
+    masks.of(mask).make_room(300)
+    mask.data_setitem((np.array([3]), np.array([3])), 300)
+    part.run("Inside “box”")
+    assert mask.data[3, 3] == 300
 
 
 def test_sliders_go_on_in_the_region(viewer: Viewer, part: Part) -> None:
@@ -158,15 +172,14 @@ def test_sliders_go_on_in_the_region(viewer: Viewer, part: Part) -> None:
     viewer.add_shapes([box], shape_type="rectangle", name="box")
     part.run("Inside “box”")
     part.dock.qtbot.waitUntil(lambda: part.dock.encoded.text() == "encoded", timeout=10_000)
-    spin = part.dock.widget._adjustment
-    part.dock.all_present.click()
+    found = part.data().copy()
+    part.dock.part(QLabeledDoubleSlider, "background").setValue(0.95)
     part.dock.settle()
-    spin.set_defaults(0.9, 0.9)
-    part.dock.settle()
-    changed = part.data() != before
-    assert not changed[:20].any()
-    assert not changed[121:].any()
-    assert part.dock.status.text().startswith("small on cpu")
+    changed = part.data() != found
+    assert changed[20:121, 40:181].any()
+    outside = np.ones(found.shape, bool)
+    outside[20:121, 40:181] = False
+    assert np.array_equal(part.data()[outside], before[outside])
 
 
 def test_scores_of_a_region_lie_on_it(viewer: Viewer, part: Part) -> None:
@@ -201,6 +214,34 @@ def test_what_the_window_shows(viewer: Viewer, part: Part) -> None:
     viewer.scene.camera.center = (5000.0, 150.0)
     part.dock.run()
     assert "What the window shows leaves nothing" in part.dock.status.text()
+
+
+def test_shapes_on_some_planes_of_a_stack(viewer: Viewer, part: Part) -> None:
+    grey = CAT[..., 0]
+    viewer.add_image(np.stack([grey, grey[::-1], grey[:, ::-1]]), name="stack")
+    box = [(2, 20, 40), (2, 20, 180), (2, 120, 180), (2, 120, 40)]
+    viewer.add_shapes([box], shape_type="rectangle", name="box")
+    planes = part.dock.part(QLineEdit, "planes")
+    planes.setText("all")
+    part.run("Inside “box”")
+    assert [bool(plane.any()) for plane in part.data()] == [False, False, True]
+    planes.setText("0-1")
+    part.dock.run()
+    assert "“box” leaves nothing" in part.dock.status.text()
+
+
+def test_a_part_of_a_pyramid_is_read_finely() -> None:
+    model = ViewerModel()
+    sizes = [(8192, 8192), (4096, 4096), (2048, 2048), (1024, 1024)]
+    layer = model.add_image([np.zeros(size, np.uint8) for size in sizes], contrast_limits=(0, 255))
+    plane = shown_plane(model, layer, level=1)
+    assert plane.read().shape == (1024, 1024)
+    where = np.zeros(plane.size, bool)
+    where[1000:2000, 500:1500] = True
+    assert plane.part(regions.Region.of(where, "it")).read().shape == (2000, 2000)
+    where[:] = False
+    where[100:200, 100:200] = True
+    assert plane.part(regions.Region.of(where, "it")).read().shape == (200, 200)
 
 
 def test_what_is_offered_follows_the_layers(viewer: Viewer, part: Part) -> None:

@@ -199,6 +199,12 @@ class Painted:
         while len(self._done) > kept:
             self._done.popleft()
 
+    def forget_all(self) -> None:
+        """Forget all steps: the map's history is empty."""
+        self._done.clear()
+        self._undone.clear()
+        self._settle()
+
     @property
     def nbytes(self) -> int:
         """Memory of what can be undone."""

@@ -51,7 +51,7 @@ class Tiling:
     """
 
     window: int | None = None
-    overlap: float = 0.25
+    overlap: float = 0.5
     context: float | None = None
 
     def __post_init__(self) -> None:

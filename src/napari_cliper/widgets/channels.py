@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,10 +53,10 @@ class Channel:
         index = (*(slice(None),) * self.axis, self.entry)
         return [_lazy(array)[index] for array in data]
 
-    def shown(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Values as the layer shows them, by its contrast limits and gamma: 0 to 255."""
-        low, high = self.layer.contrast_limits
-        return spread(values, (float(low), float(high)), float(self.layer.gamma))
+    def shown(self) -> Callable[[NDArray[Any]], NDArray[np.uint8]]:
+        """What makes 0 to 255 of values, by the contrast limits and gamma of this moment."""
+        low, high = map(float, self.layer.contrast_limits)
+        return partial(spread, limits=(low, high), gamma=float(self.layer.gamma))
 
     def placement(self) -> dict[str, Any]:
         """Where it lies, without the axis that was taken out."""
@@ -100,6 +101,13 @@ def colours(chosen: Sequence[Channel | None]) -> Image:
                 f"“{channel.name}” has {_written(shape[0])} pixels and “{known[0].name}” has "
                 f"{_written(shapes[0][0])}: choose channels of one size."
             )
+    first = known[0].placement()
+    for channel in known[1:]:
+        if not _alike(channel.placement(), first):
+            raise NapariCliperError(
+                f"“{channel.name}” does not lie where “{known[0].name}” lies: move it there, or "
+                "choose channels that lie on each other."
+            )
     levels = [None if one is None else one.levels() for one in chosen]
     made = [
         _together(chosen, [None if of is None else of[number] for of in levels])
@@ -108,15 +116,22 @@ def colours(chosen: Sequence[Channel | None]) -> Image:
     name = " + ".join(channel.name for channel in known)
     data = made if known[0].layer.multiscale else made[0]
     several = known[0].layer.multiscale
-    return Image(data, rgb=True, multiscale=several, name=name, **known[0].placement())
+    return Image(data, rgb=True, multiscale=several, name=name, **first)
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two placements are the same; what the axes are called does not count."""
+    names = ("scale", "translate", "rotate", "shear", "affine")
+    return all(np.allclose(one[name], other[name]) for name in names)
 
 
 def _together(chosen: Sequence[Channel | None], values: Sequence[Any]) -> Any:
     """One resolution: (..., H, W, 3) uint8."""
     shape = next(value.shape for value in values if value is not None)
-    if all(value is None or isinstance(value, np.ndarray) for value in values):
+    # A stack is made plane by plane, when it is looked at.
+    if len(shape) == 2 and all(value is None or isinstance(value, np.ndarray) for value in values):
         parts = [
-            np.zeros(shape, np.uint8) if one is None else one.shown(value)
+            np.zeros(shape, np.uint8) if one is None else one.shown()(value)
             for one, value in zip(chosen, values, strict=True)
         ]
         return np.stack(parts, axis=-1)
@@ -125,7 +140,7 @@ def _together(chosen: Sequence[Channel | None], values: Sequence[Any]) -> Any:
     lazy = [
         da.zeros(shape, np.uint8)
         if one is None
-        else da.asarray(_lazy(value)).map_blocks(one.shown, dtype=np.uint8)
+        else _planewise(value).map_blocks(one.shown(), dtype=np.uint8)
         for one, value in zip(chosen, values, strict=True)
     ]
     return da.stack(lazy, axis=-1).rechunk({-1: 3})
@@ -138,6 +153,14 @@ def _lazy(array: Any) -> Any:
     import dask.array as da
 
     return da.asarray(array)
+
+
+def _planewise(array: Any) -> Any:
+    """A lazy array whose pieces are no more than a plane."""
+    import dask.array as da
+
+    lazy = da.asarray(array)
+    return lazy.rechunk(dict.fromkeys(range(lazy.ndim - 2), 1))
 
 
 def _written(shape: tuple[int, ...]) -> str:

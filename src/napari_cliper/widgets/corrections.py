@@ -201,7 +201,7 @@ class Corrections(QObject):
 
     def _note_active(self, event: Any = None) -> None:
         active = self._viewer.layers.selection.active
-        if masks.of(active) is not None:
+        if masks.keys(active):
             self._last = weakref.ref(active)
             if self._region is not None and self._region[0] is not masks.of(active):
                 self._let_go()

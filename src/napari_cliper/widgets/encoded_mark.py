@@ -113,7 +113,7 @@ class EncodedMark(QLabel):
         looked_at = plane
         if scene is not None:
             part = scene.plane
-            looked_at = replace(plane, region=part.region, mask_size=part.mask_size)
+            looked_at = replace(plane, mask_size=part.mask_size).part(part.region)
 
         def check() -> State:
             found = digest(looked_at.pixels())

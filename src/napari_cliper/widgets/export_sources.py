@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cliper.annotation.annotation import Annotation
-from napari_cliper.files.layer_data import annotation_of
+from napari_cliper.files.layer_data import CLASSES, annotation_of
 from napari_cliper.files.names import by_pattern, plain
 from napari_cliper.widgets import masks
 from napari_cliper.widgets.layers import KEY
@@ -71,6 +71,8 @@ class Source:
         if mask is not None:
             data = mask.proposal if self.proposed else mask.data
             attributes |= {name: attributes[name][-2:] for name in ("scale", "units")}
+            notes = attributes["metadata"][KEY] | {CLASSES: mask.classes.to_json()}
+            attributes["metadata"] = attributes["metadata"] | {KEY: notes}
         place = "".join(f"_{at}" for at in plane.place)
         role = self.key.replace(" as corrected", "")
         name = by_pattern(pattern, f"{plane.name}{place}_{role}", plane.name + place)

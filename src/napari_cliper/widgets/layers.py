@@ -61,7 +61,8 @@ def labels_layer(
     The data is uint8 where the ids allow it: napari hands that to the graphics card as it is,
     while wider labels are converted, and their colours worked out, on the GUI thread.
     """
-    data = labels.astype(np.uint8 if max(classes.ids) <= 255 else np.uint16)
+    largest = max(*classes.ids, int(labels.max(initial=0)))
+    data = labels.astype(np.uint8 if largest <= 255 else np.uint16)
     # The refined mask is what people look at and paint on; under two tints no photograph is seen.
     first = {"visible": role == "refined", "opacity": 0.5}
     return ResultLayer(role, data, dress(classes, hidden), first)

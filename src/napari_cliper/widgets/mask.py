@@ -179,9 +179,15 @@ class Mask:
         self.painted.release(where)
         self._tell_soon()
 
-    def restore(self, protected: NDArray[np.bool_], proposal: NDArray[Any]) -> None:
-        """Take on what was saved of a layer like this one, both (H, W)."""
+    def restore(
+        self, labels: NDArray[Any], protected: NDArray[np.bool_], proposal: NDArray[Any]
+    ) -> None:
+        """Take on what was saved of a mask like this one, each (H, W); nothing can be undone."""
+        self.make_room(int(labels.max(initial=0)))
+        self.data[:] = labels
+        self._of.forget_steps()
         self.painted = Painted(self.data)
+        self._refresh()
         self.painted.touch(protected)
         self.proposal = proposal
         self._tell_soon()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ class MaskLayer:
         self._writing = False
         self._sizes = Sizes()
         self._steps = (0, 0)  # in napari's history, when we looked last
+        self._touched: dict[int, tuple[list[Any], tuple[int, ...]]] = {}  # planes, by step
         layer.events.paint.connect(self._on_paint)
         layer.events.set_data.connect(self._on_data)
         _hear_of_touches(layer, self)
@@ -85,11 +87,39 @@ class MaskLayer:
         if history is None:
             return
         sizes = self._sizes.of(history)
+        self._forget_lost(history)
         while len(history) > 1 and self._too_much(sizes):
             history.popleft()
             sizes.pop(0)
+            self._forget_lost(history)
+
+    def forget_steps(self) -> None:
+        """Let nothing be undone or redone any more, in no plane."""
+        layer = self.layer()
+        for name in ("_undo_history", "_redo_history"):
+            getattr(layer, name, deque[Any]()).clear()
+        for mask in self.masks.values():
+            mask.painted.forget_all()
+        self._steps = (0, 0)
+
+    def _forget_lost(self, history: Sequence[list[Any]]) -> None:
+        """Let each mask forget the steps that napari has forgotten."""
+        if len(self._shape) == 2:
             for mask in self.masks.values():
                 mask.painted.forget(len(history))
+            return
+        self._touched = {
+            id(step): self._touched.get(id(step)) or (step, self._planes_in(step))
+            for step in history
+        }
+        kept = Counter(number for _, numbers in self._touched.values() for number in numbers)
+        for mask in self.masks.values():
+            number = int(np.ravel_multi_index(mask.plane.place, self._shape[:-2]))
+            mask.painted.forget(kept[number])
+
+    def _planes_in(self, step: list[Any]) -> tuple[int, ...]:
+        """The numbers of the planes that a step has changed."""
+        return tuple(plane_by_plane(changes(step, self._shape), self._shape))
 
     def _too_much(self, sizes: list[int]) -> bool:
         ours = sum(mask.painted.nbytes for mask in self.masks.values())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from napari_cliper.widgets.segmentation import Adjustment, Scene, Segmented
     from napari_cliper.widgets.workspace import Workspace
 
+LARGEST_STACK = 2**36  # pixels of a stack's masks
 COUNT_PAUSE = 150  # milliseconds after a stroke until pixels are counted
 
 
@@ -92,9 +94,17 @@ class MaskView(QObject):
         hidden: Collection[int],
     ) -> None:
         """Write labels into a mask, around what is painted there; add it if need be."""
-        labels = self._whole(plane, role, labels)
-        item = labels_layer(role, labels, classes, hidden)
-        self._listen(self._workspace.show_mask(self._viewer, plane, item, classes))
+        before = self._known(plane, role)
+        for other in masks.of_other_sizes(self._viewer, plane):  # nobody has painted on them
+            if other.role == role and not other.gone and other.layer in self._viewer.layers:
+                self._viewer.layers.remove(other.layer)
+        proposal, whole = labels, labels
+        if plane.region is not None:
+            proposal, whole = (plane.region.put(labels, one) for one in before)
+        item = labels_layer(role, whole, classes, hidden)
+        mask = self._workspace.show_mask(self._viewer, plane, item, classes)
+        mask.proposal = proposal
+        self._listen(mask)
 
     def adjust(self, plane: Plane, adjustment: Adjustment, settled: bool) -> None:
         """Label the kept scores anew, as a preview while a slider is dragged."""
@@ -114,22 +124,51 @@ class MaskView(QObject):
     def _show_adjusted(self, scene: Scene, result: Result, settled: bool) -> None:
         maps = {"refined": lambda: result.labels, "coarse": lambda: result.coarse_labels}
         for role, labels in maps.items() if settled else [("refined", maps["refined"])]:
-            mask = self.mask(scene.plane, role)
-            if mask is not None and mask.data.shape == scene.plane.size:
-                whole = self._whole(scene.plane, role, labels())
-                (mask.propose if settled else mask.preview)(whole)
+            mask = masks.find_mask(self._viewer, scene.plane, role, of_its_size=True)
+            if mask is None:
+                continue
+            region, proposal = scene.plane.region, labels()
+            whole = proposal if region is None else region.put(proposal, mask.data)
+            if settled:
+                before = mask.proposal
+                mask.propose(whole)
+                mask.proposal = proposal if region is None else region.put(proposal, before)
+            else:
+                mask.preview(whole)
         if self._plane is not None and self._plane.key == scene.plane.key:
             self._result = result
             self._tell_found()
 
-    def _whole(self, plane: Plane, role: str, labels: NDArray[np.uint16]) -> NDArray[np.uint16]:
-        """All of a plane's labels, where only a region was segmented."""
-        if plane.region is None:
-            return labels
-        mask = self.mask(plane, role)
-        fits = mask is not None and mask.data.shape == plane.size
-        before = mask.data if mask is not None and fits else np.zeros(plane.size, np.uint8)
-        return plane.region.put(labels, before)
+    def _known(self, plane: Plane, role: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """What was proposed for a plane, and what is in its mask now: nothing where it is new."""
+        mask = masks.find_mask(self._viewer, plane, role, of_its_size=True)
+        if mask is None:
+            nothing = np.zeros(plane.size, np.uint8)
+            return nothing, nothing
+        return mask.proposal, mask.data
+
+    def check(self, plane: Plane, classes: ClassList) -> None:
+        """Refuse what would not go with the strokes on a picture's masks, in whatever plane.
+
+        Raises
+        ------
+        NapariCliperError
+            A number of painted pixels has another name in this list; there are strokes in masks of
+            another size; or the masks of a stack take more memory than any machine has.
+        """
+        if math.prod((*plane.stack, *plane.size)) > LARGEST_STACK:
+            raise NapariCliperError(
+                f"The masks of all planes of “{plane.name}” would take too much memory: open fewer "
+                "of its planes, or choose fewer pixels for the masks."
+            )
+        for mask in masks.of_other_sizes(self._viewer, plane):
+            if mask.painted.count():
+                height, width = mask.data.shape
+                raise NapariCliperError(
+                    f"“{mask.layer.name}” holds strokes of yours in masks of {width:,} × {height:,}"
+                    " pixels: choose that size, or save and delete the layer first."
+                )
+        self._check_names(plane, classes)
 
     def mask(self, plane: Plane, role: str = "refined") -> Mask | None:
         """The mask that shows this of a plane, if it is there."""
@@ -163,16 +202,10 @@ class MaskView(QObject):
             ids |= mask.painted.ids(mask.data) | mask.painted.ids_to_come_back()
         return frozenset(ids - {0})
 
-    def check_names(self, plane: Plane, classes: ClassList) -> None:
-        """Refuse a list in which the numbers of painted pixels have other names.
-
-        Raises
-        ------
-        NapariCliperError
-        """
+    def _check_names(self, plane: Plane, classes: ClassList) -> None:
         now = {entry.id: entry.name for entry in classes}
         for mask in masks.masks(self._viewer):
-            if mask.plane.key != plane.key:
+            if mask.plane.picture != plane.picture:  # the planes of a stack are one layer
                 continue
             names = {entry.id: entry.name for entry in mask.classes}
             for id_ in mask.painted.ids(mask.data) & names.keys() & now.keys():

@@ -81,10 +81,23 @@ def _layer(
     return None
 
 
-def find_mask(viewer: Viewer, plane: Plane, role: str = "refined") -> Mask | None:
-    """The mask that shows this of a plane, if it is there."""
-    layer = _layer(viewer, plane, role)
+def find_mask(
+    viewer: Viewer, plane: Plane, role: str = "refined", of_its_size: bool = False
+) -> Mask | None:
+    """The mask that shows this of a plane, if it is there; of any size unless only one will do."""
+    layer = _layer(viewer, plane, role, (*plane.stack, *plane.size) if of_its_size else None)
     return None if layer is None else on(layer, plane.key)
+
+
+def of_other_sizes(viewer: Viewer, plane: Plane) -> list[Mask]:
+    """Masks of the same picture with other numbers of pixels than the plane's, not by its doing."""
+    return [
+        mask
+        for mask in masks(viewer)
+        if mask.plane.picture == plane.picture
+        and mask.plane.full == plane.full
+        and mask.data.shape != plane.size
+    ]
 
 
 def masks(viewer: Viewer) -> list[Mask]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker, Signal
@@ -87,7 +86,17 @@ class PicturePanel(QWidget):
         level = self._level.currentIndex()
         shown = shown_plane(self._viewer, layer, level if layer.multiscale else None)
         planes = chosen_planes(self._planes.text(), shown)
-        return [replace(plane, region=self._where.region(layer, plane)) for plane in planes]
+        if len(planes) == 1:
+            return [planes[0].part(self._where.region(layer, planes[0]))]
+        found, failed = [], None
+        for plane in planes:
+            try:
+                found.append(plane.part(self._where.region(layer, plane)))
+            except NapariCliperError as error:  # nothing of this plane is wanted
+                failed = failed or error
+        if not found and failed is not None:
+            raise failed
+        return found
 
     def look(self, event: Any = None) -> None:
         """Ask what the chosen picture has several of."""

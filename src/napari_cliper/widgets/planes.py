@@ -56,6 +56,8 @@ class Plane:
         Pixels of its masks, None for the picture's own.
     region : Region or None
         The part of it that is looked at; None for all of it.
+    pyramid : tuple of array-like
+        The picture at all its resolutions, the finest first; () if there is only `data`.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Plane:
     shape: tuple[int, ...] = ()
     mask_size: tuple[int, int] | None = None
     region: Region | None = None
+    pyramid: tuple[Any, ...] = ()
 
     @property
     def full(self) -> tuple[int, int]:
@@ -123,6 +126,15 @@ class Plane:
         world = Affine(affine_matrix=self.whole["affine"])(inner((*place, 0, 0)))
         point = tuple(float(at) for at in world[: len(place)])
         return replace(self, index=(*map(int, place), *self.index[-2:]), point=point)
+
+    def part(self, region: Region | None) -> Plane:
+        """A part of it; of a pyramid, the coarsest resolution is read that shows it well enough."""
+        if region is None or not self.pyramid:
+            return replace(self, region=region)
+        share = min(np.divide(region.size, self.size))
+        sides = [min(array.shape[len(self.place) :][:2]) * share for array in self.pyramid]
+        reads = max((at for at, side in enumerate(sides) if side >= ENOUGH), default=0)
+        return replace(self, region=region, data=self.pyramid[reads])
 
     def pixels(self) -> NDArray[np.uint8]:
         """Read the plane as it is shown: (H, W, 3) uint8. May take long for lazy data.
@@ -242,6 +254,7 @@ def shown_plane(viewer: Viewer, layer: Image, level: int | None = None) -> Plane
         gamma=1.0 if layer.rgb else float(layer.gamma),
         shape=tuple(map(int, full.shape[: layer.ndim])),
         mask_size=sizes[usual_level(sizes) if level is None else level],
+        pyramid=tuple(layer.data) if layer.multiscale else (),
     )
 
 

@@ -55,7 +55,7 @@ class Region:
                 "choose all of the picture."
             )
         top, left = int(rows[0]), int(columns[0])
-        return cls(top, left, where[top : rows[-1] + 1, left : columns[-1] + 1])
+        return cls(top, left, where[top : rows[-1] + 1, left : columns[-1] + 1].copy())
 
     @property
     def box(self) -> tuple[slice, slice]:
@@ -135,15 +135,20 @@ def inside(shapes: Shapes, picture: Image, plane: Plane) -> Region:
     return Region.of(where, f"“{shapes.name}”")
 
 
-def outside(labels: Labels, plane: Plane) -> Region:
+def outside(labels: Labels, picture: Image, plane: Plane) -> Region:
     """Where a layer of labels has none; of a stack's, on this plane.
 
     Raises
     ------
     NapariCliperError
-        It has another size, or labels everywhere.
+        It has another size, lies elsewhere, or has labels everywhere.
     """
-    data = labels.data
+    data = labels.data[0] if labels.multiscale else labels.data
+    if not _same_ground(labels, data.shape[-2:], picture, plane):
+        raise NapariCliperError(
+            f"“{labels.name}” does not lie where “{picture.name}” lies: move it there, or choose "
+            "all of the picture."
+        )
     if data.shape == (*plane.stack, *plane.size):
         data = data[plane.place]
     if data.shape != plane.size:
@@ -153,6 +158,16 @@ def outside(labels: Labels, plane: Plane) -> Region:
             "that has, or all of the picture."
         )
     return Region.of(np.asarray(data) == 0, f"“{labels.name}”")
+
+
+def _same_ground(labels: Labels, size: tuple[int, ...], picture: Image, plane: Plane) -> bool:
+    """Whether a layer's outermost edges are the picture's, along the plane's axes."""
+    for at in (np.zeros(2), np.ones(2)):
+        ours = labels.data_to_world((*(0.0,) * (labels.ndim - 2), *(at * size - 0.5)))
+        theirs = picture.data_to_world((*plane.place, *(at * plane.full - 0.5)))
+        if not np.allclose(ours[-2:], theirs[-2:]):
+            return False
+    return True
 
 
 def _in_picture(shapes: Shapes, corner: NDArray[Any], picture: Image) -> NDArray[Any]:

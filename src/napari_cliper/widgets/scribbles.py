@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.widgets import masks
 from napari_cliper.widgets.latest import Latest
 from napari_cliper.widgets.layers import ResultLayer, add, dress, find
 from napari_cliper.widgets.outlines import remove
@@ -49,6 +50,7 @@ class Scribbles(QObject):
         self._pause.setSingleShot(True)
         self._pause.setInterval(PAUSE)
         self._pause.timeout.connect(self._spread)
+        viewer.dims.events.current_step.connect(self._turn)
 
     @property
     def idle(self) -> bool:
@@ -57,6 +59,7 @@ class Scribbles(QObject):
 
     def stop(self) -> None:
         """Work out nothing more: the dock goes."""
+        self._viewer.dims.events.current_step.disconnect(self._turn)
         self._end(False)
         self._latest.stop()
 
@@ -150,6 +153,13 @@ class Scribbles(QObject):
             )
         return scene, replace(encoding, size=scene.scored.size)
 
+    def _turn(self, event: Any = None) -> None:
+        """Another plane of a stack is shown: what was scribbled was not meant for it."""
+        mask = self._mask
+        if mask is not None and not mask.gone and masks.of(mask.layer) is not mask:
+            self._corrections.drop()
+            self._end(False)
+
     def _spread(self) -> None:
         layer = self._layer_of() if self._layer_of is not None else None
         mask = self._mask
@@ -178,7 +188,7 @@ class Scribbles(QObject):
 
         def show(found: tuple[NDArray[np.uint16], NDArray[np.bool_]]) -> None:
             labels, where = found
-            if mask.gone or labels.shape != mask.data.shape:
+            if mask is not self._mask or mask.gone or labels.shape != mask.data.shape:
                 return
             count = self._corrections.show(mask, labels, where, self._end)
             self.told.emit(f"{count:,} pixels would change. Enter applies, Escape drops.")

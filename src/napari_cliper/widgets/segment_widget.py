@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ from napari_cliper.widgets.segmentation import (
     Model,
     PlanesDone,
     Request,
+    Scene,
     Segmented,
     segmentation,
     segmentations,
@@ -271,8 +273,9 @@ class SegmentWidget(QWidget):
         plane = self._picture.plane_or_none()
         if not self._once_more or self._job.running or plane is None:
             return
-        if self._encoded.state is State.ENCODED and self._workspace.scene(plane):
-            self.segment()
+        scene = self._workspace.scene(plane)
+        if self._encoded.state is State.ENCODED and scene is not None:
+            self._segment_again(plane, scene)
 
     def _remove_class(self, id_: int) -> None:
         """Remove a class, with a question about its pixels if it has any."""
@@ -307,8 +310,16 @@ class SegmentWidget(QWidget):
             self._wanted = True
             return
         self._wanted = False
+        self._run(self._choice.planes)
+
+    def _segment_again(self, plane: Plane, scene: Scene) -> None:
+        """Look for other words where these were looked for, in the plane that is shown alone."""
+        same = replace(plane, mask_size=scene.plane.mask_size).part(scene.plane.region)
+        self._run(lambda: [same])
+
+    def _run(self, wanted: Callable[[], list[Plane]]) -> None:
         try:
-            planes = self._choice.planes()
+            planes = wanted()
             request = Request(
                 planes[0],
                 self.commit(),
@@ -316,8 +327,7 @@ class SegmentWidget(QWidget):
                 self._adjustment.adjustment,
                 self._model.download,
             )
-            for plane in planes:
-                self._masks.check_names(plane, request.classes)
+            self._masks.check(planes[0], request.classes)
         except NapariCliperError as error:
             self._fail(error)
             return

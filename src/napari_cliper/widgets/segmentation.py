@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_cliper.segmenter import Encoding, Segmenter
 
 T = TypeVar("T")
+ODD = "{:,} values are not finite: they count as darkest or brightest."
 
 
 @dataclass(frozen=True)
@@ -115,11 +116,14 @@ class Segmented:
         Its label maps are made.
     summary : str
         What was found by which model, in a line or two.
+    odd : int
+        How many of the picture's values are not finite.
     """
 
     scene: Scene
     result: Result
     summary: str
+    odd: int = 0
 
 
 @dataclass(frozen=True)
@@ -132,15 +136,19 @@ class PlanesDone:
         Those that were segmented.
     failures : tuple of str
         A sentence for each of the others.
+    odd : int
+        How many of their values are not finite.
     """
 
     count: int
     failures: tuple[str, ...] = ()
+    odd: int = 0
 
     @property
     def summary(self) -> str:
         """Both in a few sentences."""
-        return "\n".join([f"{self.count} planes segmented.", *self.failures])
+        odd = [ODD.format(self.odd)] if self.odd else []
+        return "\n".join([f"{self.count} planes segmented.", *odd, *self.failures])
 
 
 # What took long and may be wanted again, for all docks of the process. One model only, since it may
@@ -177,6 +185,7 @@ def segmentations(requests: Sequence[Request]) -> Generator[Step | Part, None, P
     warm_up.wait()
     failures: list[NapariCliperError] = []
     last: Segmented | None = None
+    odd = 0
     yield from in_turn(_prepare(requests[0]))
     for number, request in enumerate(requests, 1):
         steps = in_turn(_segment(request))
@@ -187,6 +196,7 @@ def segmentations(requests: Sequence[Request]) -> Generator[Step | Part, None, P
                 yield step if step.notice else Step(name, number - 1, len(requests))
         except StopIteration as stop:
             last = stop.value
+            odd += last.odd
             yield Part(last)
         except NapariCliperError as error:
             failures.append(error)
@@ -194,7 +204,7 @@ def segmentations(requests: Sequence[Request]) -> Generator[Step | Part, None, P
             steps.close()
     if last is None:
         raise failures[0]
-    return PlanesDone(len(requests) - len(failures), tuple(map(str, failures)))
+    return PlanesDone(len(requests) - len(failures), tuple(map(str, failures)), odd)
 
 
 def encoding_of(plane: Plane, model: Model, download: bool = False) -> Steps[Encoding]:
@@ -296,12 +306,12 @@ def _segment(request: Request) -> Steps[Segmented]:
     model = f"{segmenter.preset_name} on {segmenter.device} in {segmenter.precision}"
     summary = f"{model}: {found(result)}."
     if odd := odd_values(values):
-        summary += f"\n{odd:,} values are not finite: they count as darkest or brightest."
+        summary += f"\n{ODD.format(odd)}"
     if segmenter.note is not None:
         summary += f"\n{segmenter.note}"
     _ = result.labels, result.coarse_labels  # made here, not in the window
     scene = Scene(request.plane, digest(pixels), request.model, scored, request.adjustment)
-    return Segmented(scene, result, summary)
+    return Segmented(scene, result, summary, odd)
 
 
 def _encode_to_inspect(plane: Plane, model: Model, download: bool) -> Steps[Encoding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +135,8 @@ def restore(
     """
     classes = without_strays(saved.classes)
     item = ResultLayer(saved.role, maps.labels, dress(classes, hidden))
-    before = find(viewer, plane, saved.role)
+    known = masks.find_mask(viewer, replace(plane, mask_size=maps.labels.shape), saved.role)
+    before = known.layer if known is not None else find(viewer, plane, saved.role)
     if before is not None and before.data.ndim == maps.labels.ndim:
         viewer.layers.remove(before)
     if saved.role.startswith(INSTANCES):
@@ -144,11 +145,13 @@ def restore(
         layer = add_instances(viewer, plane, item, entry)
     else:
         mask = workspace.show_mask(viewer, plane, item, classes)
-        mask.data[:] = maps.labels  # nobody painted there, but somebody may have erased
         shape = maps.labels.shape
         protected = np.zeros(shape, bool) if maps.protected is None else maps.protected
-        mask.restore(protected, maps.labels if maps.proposal is None else maps.proposal)
+        proposal = maps.labels if maps.proposal is None else maps.proposal
+        mask.restore(maps.labels, protected, proposal)
         layer = mask.layer
+        if before is layer:
+            return  # other planes are in it, too
     layer.name = saved.name
     layer.visible = saved.visible
     layer.opacity = saved.opacity

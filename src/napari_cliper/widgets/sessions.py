@@ -187,7 +187,8 @@ class Sessions(QObject):
                 # That a layer is gone is no news: nothing on disk is to be forgotten for that.
                 if any(saved.get(name) != now for name, now in self._state(key).items()):
                     if key not in self._kept.folders:
-                        self._kept.folders[key] = _new_folder(plane.name)
+                        name = " ".join(map(str, (plane.name, *plane.place)))
+                        self._kept.folders[key] = _new_folder(name)
                     due.append(self._task(plane, self._kept.folders[key]))
         return due
 

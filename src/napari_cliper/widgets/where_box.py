@@ -9,7 +9,7 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_cliper.widgets import regions
-from napari_cliper.widgets.layers import is_result
+from napari_cliper.widgets.layers import is_ours
 from napari_cliper.widgets.parts import narrow
 from napari_cliper.widgets.picture_box import LAYER_EVENTS
 
@@ -56,7 +56,7 @@ class WhereBox(QComboBox):
         layer = self._layers[index - 2]
         if isinstance(layer, Shapes):
             return regions.inside(layer, picture, plane)
-        return regions.outside(layer, plane)
+        return regions.outside(layer, picture, plane)
 
     def refresh(self, event: object = None) -> None:
         """Read the viewer's layers again; the choice stays, or goes back to all of the picture."""
@@ -65,7 +65,7 @@ class WhereBox(QComboBox):
         self._layers = [
             layer
             for layer in self._viewer.layers
-            if isinstance(layer, (Shapes, Labels)) and not is_result(layer)
+            if isinstance(layer, (Shapes, Labels)) and not is_ours(layer)
         ]
         with QSignalBlocker(self):
             self.clear()

@@ -58,6 +58,7 @@ class Workspace(QObject):
         self.kept = KeptSessions()
         self.corrections = Corrections(viewer)
         self.places = UnsurePlaces(viewer, self, self.corrections)
+        viewer.dims.events.current_step.connect(lambda _: self.places.leave())
         masks.Mask.history_limit = chosen.undo_limit * 1e9
         segmentation.encodings.limit = chosen.memory_limit * 1e9
         weights.prefer_cache_folder(chosen.cache_folder)
