@@ -409,6 +409,9 @@ def test_a_changed_word_is_looked_for_in_the_shown_plane_alone(
     stacks.planes.setText("all")
     dock.qtbot.waitUntil(lambda: dock.encoded.text() == "encoded", timeout=10_000)
     dock.type("cat\ndog")
+    dock.widget.window().activateWindow()
+    dock.classes.setFocus()
+    dock.qtbot.waitUntil(dock.classes.hasFocus)
     dock.qtbot.keyClick(dock.classes, Qt.Key.Key_Tab)
     dock.qtbot.waitUntil(
         lambda: list(stacks.labels().features["name"]) == ["background", "cat", "dog"],
