@@ -147,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=20_000, help="pixels")
     parser.add_argument("--window", type=int, default=3072, help="pixels")
-    parser.add_argument("--overlap", type=float, default=0.25, help="share of a window")
+    parser.add_argument("--overlap", type=float, default=0.5, help="share of a window")
     parser.add_argument("--images", type=Path, default=Path("docs/images"), help="where to draw")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
