@@ -3,6 +3,7 @@
 JSON is nested at most 200 deep: pydantic's reader, through which all of it goes, refuses more.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml  # type: ignore[import-untyped]
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.pictures import explained
 
+MORE = 2**20  # bytes read at a time of what does not say how long it is
 LARGEST_TEXT = 2**27  # bytes of a text file of ours, or of a format that has one for each picture
 DEEPEST_YAML = 20  # lists and mappings within each other; a data.yaml has three
 # Every text stays text: a class may be called “no”, which YAML otherwise takes for false. It makes
@@ -36,7 +38,10 @@ def read_bounded(path: Path, most: int = LARGEST_TEXT) -> bytes:
     """
     with explained(path):
         with path.open("rb") as file:
-            content = file.read(most + 1)
+            # No more room than the file takes: a read of so many bytes makes room for all of them.
+            content = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
+            while len(content) <= most and (more := file.read(MORE)):
+                content += more
         check_size(content, most, path)
     return content
 
