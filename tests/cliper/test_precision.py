@@ -15,8 +15,8 @@ from reference_cases import FOLDER, HERE, Case, case_names
 
 # At least so many of the refined label map's pixels agree. Measured: float16 99.1 to 100 % in every
 # case. bfloat16 99.0 to 100 % but for these, whose scores lie close together: 96.01 to 98.7 %, and
-# on processors with bfloat16 arithmetic of their own also portrait 98.0, fused 98.5 (an Intel's) and
-# proxy 98.7 % (an AMD's).
+# on processors with bfloat16 arithmetic of their own also portrait 98.0, fused 98.5 (an Intel) and
+# proxy 98.7 % (an AMD).
 # Its weights have eight bits; keeping the last block float32 changed nothing.
 CLOSE_SCORES = (
     "background_score",

@@ -350,12 +350,6 @@ def as_zarr(folder: Path) -> Any:
     return zarr.create_array(store=str(folder / "a.zarr"), data=STACK, chunks=(1, *GREY.shape))
 
 
-def as_xarray(folder: Path) -> Any:
-    import xarray
-
-    return xarray.DataArray(as_dask(folder), dims=("t", "y", "x"))
-
-
 def as_tensorstore(folder: Path) -> Any:
     import tensorstore
 
@@ -364,7 +358,7 @@ def as_tensorstore(folder: Path) -> Any:
     return tensorstore.open({"driver": "zarr3", "kvstore": place}).result()
 
 
-@pytest.mark.parametrize("kind", [as_dask, as_zarr, as_xarray, as_tensorstore])
+@pytest.mark.parametrize("kind", [as_dask, as_zarr, as_tensorstore])
 def test_lazy_arrays_of_all_kinds(
     viewer: Viewer, stacks: Stacks, tmp_path: Path, told: list[str], kind: Any
 ) -> None:
