@@ -16,7 +16,7 @@ from skimage.data import cat
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.session import load_session
-from napari_cliper.widgets import masks, workspace
+from napari_cliper.widgets import masks, segmentation, workspace
 from napari_cliper.widgets.export_sources import sources
 from napari_cliper.widgets.planes import Plane, chosen_planes, shown_plane
 
@@ -392,6 +392,22 @@ def test_strokes_of_another_level_are_not_left_behind(
     level.setCurrentIndex(2)
     dock.run("cat\ndog")
     assert dock.status.text().startswith("small on cpu")
+
+
+def test_strokes_on_another_level_during_the_run_stay(
+    viewer: Viewer, pyramid: Image, stacks: Stacks
+) -> None:
+    dock = stacks.dock
+    level = dock.part(QComboBox, "level")
+    level.setCurrentIndex(2)
+    dock.run("cat")
+    mask = stacks.labels()
+    level.setCurrentIndex(1)
+    dock.widget._job.stepped.connect(lambda _: mask.paint((20, 30), 1))
+    segmentation.encodings.clear()
+    dock.run()
+    assert mask in viewer.layers
+    assert {layer.data.shape for layer in dock.labels("refined")} == {(150, 226), (450, 677)}
 
 
 def test_a_changed_word_is_looked_for_in_the_shown_plane_alone(

@@ -95,9 +95,10 @@ class MaskView(QObject):
     ) -> None:
         """Write labels into a mask, around what is painted there; add it if need be."""
         before = self._known(plane, role)
-        for other in masks.of_other_sizes(self._viewer, plane):  # nobody has painted on them
-            if other.role == role and not other.gone and other.layer in self._viewer.layers:
-                self._viewer.layers.remove(other.layer)
+        others = masks.of_other_sizes(self._viewer, plane)
+        painted = {mask.layer for mask in others if mask.painted.count()}  # during the run
+        for layer in {mask.layer for mask in others if mask.role == role} - painted:
+            self._viewer.layers.remove(layer)
         proposal, whole = labels, labels
         if plane.region is not None:
             proposal, whole = (plane.region.put(labels, one) for one in before)

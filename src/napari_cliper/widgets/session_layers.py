@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +135,7 @@ def restore(
     """
     classes = without_strays(saved.classes)
     item = ResultLayer(saved.role, maps.labels, dress(classes, hidden))
-    known = masks.find_mask(viewer, replace(plane, mask_size=maps.labels.shape), saved.role)
+    known = masks.find_mask(viewer, plane, saved.role)
     before = known.layer if known is not None else find(viewer, plane, saved.role)
     if before is not None and before.data.ndim == maps.labels.ndim:
         viewer.layers.remove(before)

@@ -58,7 +58,7 @@ class Workspace(QObject):
         self.kept = KeptSessions()
         self.corrections = Corrections(viewer)
         self.places = UnsurePlaces(viewer, self, self.corrections)
-        viewer.dims.events.current_step.connect(lambda _: self.places.leave())
+        viewer.dims.events.current_step.connect(self._turn)
         masks.Mask.history_limit = chosen.undo_limit * 1e9
         segmentation.encodings.limit = chosen.memory_limit * 1e9
         weights.prefer_cache_folder(chosen.cache_folder)
@@ -98,6 +98,10 @@ class Workspace(QObject):
         bind_once(mask.layer, self.corrections, self.places)
         self.mask_shown.emit(mask)
         return mask
+
+    def _turn(self, event: Any) -> None:
+        """Another plane of a stack is shown: the outlined place was not on it."""
+        self.places.leave()
 
     def _forget(self, event: Any) -> None:
         """Let go of what was found in a picture that is closed."""
