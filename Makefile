@@ -74,7 +74,7 @@ interop: $(VENV)/.installed-test ## let the tools themselves read what we write 
 	for script in tools/interop/check_*.py; do \
 		echo "== $$script" && $(BIN)/uv run --no-project --quiet $$script $(INTEROP) || exit 1; done
 
-screenshots: qt-libraries $(VENV)/.installed-test ## draw the pictures of docs/images anew
+screenshots: qt-libraries $(VENV)/.installed-test ## draw the pictures of the window in docs/images anew
 	$(ON_SCREEN) $(BIN)/python tools/screenshot.py
 	$(ON_SCREEN) $(BIN)/python tools/screenshot_tutorial.py
 

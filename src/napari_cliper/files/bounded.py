@@ -1,6 +1,7 @@
 """Bounds on what a file that anybody made may cost, checked before it is understood.
 
-JSON is nested at most 200 deep: pydantic's reader, through which all of it goes, refuses more.
+JSON is nested at most 200 deep where pydantic's reader takes it. Sessions, and the truth of
+`evaluate` in COCO's form, go through Python's own, whose limit is about 1000.
 """
 
 import os

@@ -156,12 +156,8 @@ def store_steps(result: Result, path: Path, overwrite: bool = False) -> Steps[St
 def _write(within: "Group", name: str, title: str, result: Result) -> Steps[None]:
     """One label image: its pixels, then each smaller copy from the one before."""
     classes, size = result.classes, result.size
-    listed = [
-        {"label-value": entry.id, "rgba": [*entry.color, 255], "name": entry.name}
-        for entry in classes
-    ]
-    colors = [{key: entry[key] for key in ("label-value", "rgba")} for entry in listed]
-    names = [{key: entry[key] for key in ("label-value", "name")} for entry in listed]
+    colors = [{"label-value": entry.id, "rgba": [*entry.color, 255]} for entry in classes]
+    names = [{"label-value": entry.id, "name": entry.name} for entry in classes]
     described = {
         "multiscales": _multiscales(name, size),
         "image-label": {"version": VERSION, "colors": colors, "properties": names},

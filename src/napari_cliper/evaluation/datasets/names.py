@@ -30,7 +30,7 @@ def read_classes(given: str) -> ClassList:
     if not is_file:
         return ClassList.parse(given)
     with explained(path):
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bounded(path).decode("utf-8-sig")
     return ClassList.from_json(text) if path.suffix.lower() == ".json" else ClassList.parse(text)
 
 

@@ -14,6 +14,7 @@ from napari_cliper.evaluation.datasets.dataset import (
     by_stem,
     pictures_in,
 )
+from napari_cliper.files.bounded import read_bounded
 from napari_cliper.files.foreign import Part, drawn
 from napari_cliper.files.pictures import explained, read_picture
 
@@ -110,7 +111,7 @@ def _reader(
 def _objects(path: Path, labels: Mapping[int, int]) -> list[tuple[int, NDArray[np.float64]]]:
     """Label and corners, (n, 2) in shares of width and height, of each line."""
     with explained(path):
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bounded(path).decode("utf-8-sig")
     objects = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
