@@ -21,7 +21,7 @@ ON_SCREEN := QT_API=pyqt6 QT_QPA_PLATFORM=xcb \
 endif
 PYTEST := $(ON_SCREEN) $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all parity benchmark batch evaluate scribbles screenshots random interop fuzz lint audit qt-libraries clean
+.PHONY: help demo test test-all docs parity benchmark batch evaluate scribbles screenshots random interop fuzz lint audit qt-libraries clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test: qt-libraries $(VENV)/.installed-test ## install, then run the tests (about
 
 test-all: qt-libraries $(VENV)/.installed-test ## run all tests, the slow ones too
 	$(PYTEST) $(PYTEST_ARGS)
+
+docs: qt-libraries $(VENV)/.installed-dev ## build the site into docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going docs docs/_build/html
 
 parity: qt-libraries $(VENV)/.installed-test ## compare with the reference strictly (docs/parity.md)
 	$(CC) -shared -fPIC -o $(VENV)/intel_cpu.so tools/intel_cpu.c
@@ -106,7 +109,7 @@ audit: $(VENV)/.installed-dev ## look for known vulnerabilities of what is insta
 	else echo "audit: no known vulnerability in $$((all - left)) of $$all packages; $$left are not known to the service"; fi
 
 clean: ## remove the virtual environment, the demo's pictures and all caches
-	rm -rf $(VENV) $(DEMO) evaluation-output .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(DEMO) evaluation-output docs/_build docs/reference .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 qt-libraries:
 	@tools/install_qt_libraries.sh
