@@ -1,5 +1,6 @@
 """The documents name what there is, with the figures of the data."""
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -14,7 +15,12 @@ from napari_cliper.models.presets import load_methods, load_presets
 from napari_cliper.widgets.help_dialog import SHORTCUTS
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
+SOURCE = DOCS.parent / "src"
+MADE = {DOCS / "_build", DOCS / "reference"}  # by Sphinx
+PAGES = [
+    DOCS.parent / "README.md",
+    *(page for page in sorted(DOCS.rglob("*.md")) if not MADE & {*page.parents}),
+]
 
 
 def rows(page: str) -> list[str]:
@@ -94,6 +100,27 @@ def test_each_fix_is_in_the_annotating_page(fix: Fix) -> None:
 def test_each_field_of_the_files_is_in_the_sessions_page(model: type[BaseModel]) -> None:
     fields = set(re.findall(r"`([a-z_0-9]+)`", "".join(rows("sessions.md"))))
     assert set(model.model_fields) <= fields
+
+
+def said(node: ast.AST) -> str:
+    """A text in the source, with “…” for what differs."""
+    if isinstance(node, ast.JoinedStr):
+        return re.sub("…+", "…", "".join(map(said, node.values)))
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else "…"
+
+
+def test_each_message_in_troubleshooting_is_one_of_the_program() -> None:
+    texts = "\n".join(
+        said(node)
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant | ast.JoinedStr)
+    )
+    page = (DOCS / "troubleshooting.md").read_text("utf-8")
+    messages = re.findall(r"(?:^> .+\n)+", page, re.MULTILINE)
+    assert len(messages) > 40
+    unknown = [one for one in messages if one.replace("\n> ", " ").strip("> \n") not in texts]
+    assert not unknown
 
 
 def test_what_is_said_of_pictures_is_tested() -> None:
