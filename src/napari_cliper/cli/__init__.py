@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import typer
 
@@ -13,6 +14,7 @@ from napari_cliper.cli.convert import convert
 from napari_cliper.cli.evaluate import evaluate
 from napari_cliper.cli.formats import formats
 from napari_cliper.cli.gui import gui
+from napari_cliper.cli.info import info
 from napari_cliper.cli.models import models_app
 from napari_cliper.cli.segment import segment
 from napari_cliper.errors import NapariCliperError
@@ -23,9 +25,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Segment pictures by the words you type.",
 )
-for command in (segment, classify, batch, convert, formats, gui, evaluate, benchmark):
+for command in (segment, classify, batch, convert, formats, gui, evaluate, benchmark, info):
     app.command()(command)
 app.add_typer(models_app, name="models")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from napari_cliper import __version__
+
+        typer.echo(f"napari-cliper {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 @contextmanager
