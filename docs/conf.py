@@ -3,6 +3,10 @@
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
 
 sys.path.append(str(Path(__file__).parent / "_extensions"))
 
@@ -33,6 +37,8 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 
+# `Names` in docstrings are links where there is something to link to.
+default_role = "py:obj"
 # The docstrings have the types of parameters; what a function returns is in its annotation.
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
@@ -42,7 +48,6 @@ autodoc_preserve_defaults = True
 autosummary_ignore_module_all = False
 napoleon_google_docstring = False
 napoleon_use_ivar = True
-napoleon_use_rtype = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = project
@@ -58,3 +63,25 @@ html_theme_options = {
     "show_prev_next": True,
 }
 copybutton_exclude = ".linenos, .gp, .go"
+
+
+def public(*event: Any) -> tuple[str, str] | None:
+    """Leave fields that are nobody else's business out of a signature."""
+    *_, signature, returns = event
+    if not signature:
+        return None
+    kept = [one for one in signature[1:-1].split(", ") if not one.startswith("_")]
+    return f"({', '.join(kept)})", returns
+
+
+def with_dashes(_app: Sphinx, doctree: nodes.document) -> None:
+    """Make a dash of the two hyphens that Sphinx puts behind a name or a type."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text.startswith(" -- "):
+            text.parent.replace(text, nodes.Text(text.replace(" -- ", " – ", 1)))
+
+
+def setup(app: Sphinx) -> None:
+    """Tell Sphinx of what is ours here."""
+    app.connect("autodoc-process-signature", public)
+    app.connect("doctree-read", with_dashes)
