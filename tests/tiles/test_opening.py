@@ -1,3 +1,4 @@
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,17 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(NapariCliperError, match=says), open_picture(tmp_path / name):
             pass
+
+
+def test_pages_that_lead_in_a_circle(tmp_path: Path) -> None:
+    path = tmp_path / "circle.tif"
+    tifffile.imwrite(path, CAT, photometric="rgb", tile=(64, 64))
+    with tifffile.TiffFile(path) as tiff:
+        form, page = tiff.tiff, tiff.pages.first.offset
+    content = bytearray(path.read_bytes())
+    (tags,) = struct.unpack_from(form.tagnoformat, content, page)
+    end = page + form.tagnosize + tags * form.tagsize
+    struct.pack_into(form.offsetformat, content, end, page)
+    path.write_bytes(content)
+    with pytest.raises(NapariCliperError, match="lead in a circle"), open_picture(path):
+        pass

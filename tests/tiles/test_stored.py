@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import zarr
 from numpy.testing import assert_array_equal
 
 from napari_cliper.annotation.class_list import ClassEntry, ClassList
@@ -84,6 +85,20 @@ def test_a_zarr_folder_may_be_replaced(tmp_path: Path) -> None:
     drain(store_steps(made(), path, overwrite=True))
     assert not (path / "extra").exists()
     assert [one.name for one in tmp_path.iterdir()] == ["out.zarr"]
+
+
+def test_a_picture_is_not_replaced_though_labels_lie_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "out.zarr"
+    drain(store_steps(made(), path))
+    root = zarr.open_group(path, mode="a")
+    root.create_array("0", data=np.ones(SIZE, np.uint8))
+    root.attrs["ome"] = {"version": "0.5", "multiscales": [{"datasets": [{"path": "0"}]}]}
+    with pytest.raises(NapariCliperError, match="more than labels"):
+        drain(store_steps(made(), path, overwrite=True))
+    assert (zarr.open(path)["0"][:] == 1).all()
+    zarr.create_array(tmp_path / "array.zarr", data=np.ones(SIZE, np.uint8))
+    with pytest.raises(NapariCliperError, match="more than labels"):
+        drain(store_steps(made(), tmp_path / "array.zarr", overwrite=True))
 
 
 @pytest.mark.parametrize("steps", [1, 3, 14])

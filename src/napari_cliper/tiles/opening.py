@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.pictures import explained, read_picture
+from napari_cliper.files.tiff_bounds import check_chain
 from napari_cliper.tiles.picture import Lazy
 
 COLORS = (3, 4)
@@ -71,6 +72,7 @@ def _tiff_levels(path: Path) -> Iterator[list[Lazy]]:
         tiff = tifffile.TiffFile(path)
     with tiff:
         with explained(path):
+            check_chain(tiff)
             first = tiff.series[0]
             levels: list[Any]
             if len(first.levels) == 1 and first.dataoffset is not None:

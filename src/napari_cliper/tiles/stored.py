@@ -21,16 +21,18 @@ from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.cliper.steps import Step, Steps
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.atomic import check_writable
+from napari_cliper.files.formats.ome_zarr import IMAGE as REFINED
+from napari_cliper.files.formats.ome_zarr import LARGEST as BLOCK
+from napari_cliper.files.formats.ome_zarr import VERSION
 from napari_cliper.files.indexed_png import KEY
+from napari_cliper.files.pictures import explained
 from napari_cliper.result import Result
 from napari_cliper.tiles.picture import blocks
 
 if TYPE_CHECKING:
     from zarr import Array, Group  # loaded only where labels are stored
 
-BLOCK = 1024  # pixels of a side, of chunks and of the smallest copy
-VERSION = "0.5"
-REFINED, COARSE = "classes", "coarse"
+COARSE = "coarse"  # the label image beside the refined one
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +104,10 @@ def check_output(path: Path, size: tuple[int, int], classes: ClassList, overwrit
             raise NapariCliperError(
                 f"“{path}” is no Zarr folder, and not replaced: choose another name."
             )
+        if not _holds_labels_alone(path):
+            raise NapariCliperError(
+                f"“{path}” holds more than labels, and is not replaced: choose another name."
+            )
     check_writable(path.parent)
     nearest = next(above for above in path.absolute().parents if above.exists())
     # Two label images, and the smaller copies a third on top. Compressed they take far less, but
@@ -113,6 +119,17 @@ def check_output(path: Path, size: tuple[int, int], classes: ClassList, overwrit
             f"“{path}” may take {most / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free: make room, "
             "or choose another disk."
         )
+
+
+def _holds_labels_alone(path: Path) -> bool:
+    """Whether a Zarr folder is as `store_steps` makes it: a picture's would be lost."""
+    import zarr
+
+    with explained(path):
+        described: Any = zarr.open(path, mode="r").attrs.get("ome", {})
+        scales = described.get("multiscales") or [{"datasets": []}]
+        levels = [str(level["path"]) for level in scales[0]["datasets"]]
+    return bool(levels) and all(level.startswith(f"labels/{REFINED}/") for level in levels)
 
 
 def store_steps(result: Result, path: Path, overwrite: bool = False) -> Steps[StoredResult]:
