@@ -16,7 +16,8 @@ copyright = f"2026, {author}"
 version = release = version_of("napari-cliper")
 
 extensions = [
-    "command_line",  # ours, in _extensions
+    "command_line",  # this and the next are ours, in _extensions
+    "repository_links",
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
