@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import (
-    QPushButton,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_cliper.annotation import class_edits
 from napari_cliper.annotation.class_list import ClassList
@@ -23,17 +18,15 @@ from napari_cliper.widgets.adjustment_panel import AdjustmentPanel
 from napari_cliper.widgets.class_panel import ClassPanel
 from napari_cliper.widgets.docking import Docking
 from napari_cliper.widgets.encoded_mark import State
-from napari_cliper.widgets.help_dialog import HelpDialog
 from napari_cliper.widgets.inspect_toggle import InspectToggle
-from napari_cliper.widgets.jobs import Job
 from napari_cliper.widgets.layers import fitting_classes
 from napari_cliper.widgets.mask_view import MaskView
 from napari_cliper.widgets.model_panel import ModelPanel
-from napari_cliper.widgets.parts import TextLines, beside, folded, part, scrolling, tell
+from napari_cliper.widgets.parts import folded, part, scrolling
 from napari_cliper.widgets.picture_box import LAYER_EVENTS
 from napari_cliper.widgets.picture_panel import PicturePanel
-from napari_cliper.widgets.progress import ProgressBar
 from napari_cliper.widgets.removal_dialog import RemovalDialog
+from napari_cliper.widgets.run_panel import RunPanel
 from napari_cliper.widgets.saving_panel import SavingPanel
 from napari_cliper.widgets.segmentation import (
     Adjustment,
@@ -78,13 +71,13 @@ class SegmentWidget(QWidget):
         self._viewer = napari_viewer
         self._workspace = workspace.of(napari_viewer)
         self._masks = MaskView(napari_viewer, self._workspace, self)
-        self._job = Job(self)
+        self._run_panel = RunPanel()
+        self._job = self._run_panel.job
         seconds = self._workspace.preferences.autosave
         self.sessions = Sessions(napari_viewer, self._workspace, self._desk, seconds, self)
         self._agreed: ClassList | None = None  # the class list that the masks follow
         self._once_more = False  # words have changed that were not looked for yet
         self._starting = False
-        self._asked = self._arrived = 0  # planes of this run, and those that are there
         self.closed = False
         self._wanted = False  # another run, when this one has ended
         self._make_parts()
@@ -102,14 +95,6 @@ class SegmentWidget(QWidget):
         self._choice = PicturePanel(self._viewer, self._workspace)
         self._picture, self._encoded = self._choice.box, self._choice.encoded
         self._classes = ClassPanel(self._masks.painted_ids, self._usual_words)
-        self._start = part(
-            QPushButton("Segment"), "segment", "Segment the picture by these words (Ctrl+Enter)"
-        )
-        self._cancel = part(
-            QPushButton("Cancel"), "cancel", "Stop before the next step; nothing is added"
-        )
-        self._progress = part(ProgressBar(), "progress", "The step at work")
-        self._status = part(TextLines(3), "status", "What the last run found")
         self._adjustment = AdjustmentPanel()
         self._model = ModelPanel(self._workspace.preferences)
         self._inspect = part(
@@ -117,9 +102,6 @@ class SegmentWidget(QWidget):
             "inspect",
             "Open or close the dock that shows where a point's attention goes",
         )
-        self._help = part(QToolButton(), "help", "Shortcuts, and how things work")
-        self._help.setText("?")
-        self._help_dialog = HelpDialog(self)
         self._saving = SavingPanel(self._viewer, self._picture, self._masks, self.sessions)
 
     def _lay_out(self) -> None:
@@ -129,32 +111,25 @@ class SegmentWidget(QWidget):
         for row in (
             self._choice,
             self._classes,
-            beside(self._start, self._cancel, self._help),
-            self._progress,
-            self._status,
+            self._run_panel,
             folded("Adjust", "adjust", self._adjustment),
             folded("Model", "model", self._model),
             self._saving,
             self._inspect,
         ):
-            if isinstance(row, QWidget):
-                layout.addWidget(row)
-            else:
-                layout.addLayout(row)
+            layout.addWidget(row)
         layout.setStretchFactor(self._classes, 1)
         scrolling(self, inside)
 
     def _connect(self) -> None:
-        self._job.stepped.connect(self._progress.step)
         self._job.arrived.connect(self._show_plane)
         self._job.succeeded.connect(self._show_result)
-        self._job.failed.connect(self._fail_run)
+        self._job.failed.connect(self._look_no_more)
         self._job.ended.connect(self._rest)
-        self._start.clicked.connect(self.segment)
-        self._cancel.clicked.connect(self._stop)
-        self._help.clicked.connect(self._help_dialog.show)
-        self._saving.told.connect(self._status.setText)
-        self._saving.failed.connect(self._fail)
+        self._run_panel.submitted.connect(self.segment)
+        self._run_panel.cancelled.connect(self._want_no_more)
+        self._saving.told.connect(self._run_panel.say)
+        self._saving.failed.connect(self._run_panel.fail)
         self.sessions.opened.connect(self._take_session)
         self._encoded.checked.connect(self._look_again_if_wanted)
         self._picture.layer_changed.connect(self._turn_to_picture)
@@ -166,13 +141,13 @@ class SegmentWidget(QWidget):
             lambda id_: self._masks.select(self._picture.plane_or_none(), id_)
         )
         self._classes.removal_asked.connect(self._remove_class)
-        self._classes.failed.connect(self._fail)
+        self._classes.failed.connect(self._run_panel.fail)
         self._adjustment.dragged.connect(lambda: self._adjust(settled=False))
         self._adjustment.settled.connect(lambda: self._adjust(settled=True))
         self._model.changed.connect(self._choose_model)
         self._masks.found.connect(self._classes.show_found)
         self._masks.label_selected.connect(self._classes.table.choose)
-        self._masks.failed.connect(self._fail)
+        self._masks.failed.connect(self._run_panel.fail)
         for event in LAYER_EVENTS:
             getattr(self._viewer.layers.events, event).connect(self.reset_choices)
         self._viewer.dims.events.current_step.connect(self._turn_to_plane)
@@ -184,8 +159,7 @@ class SegmentWidget(QWidget):
     def _close_down(self) -> None:
         """Stop everything, and listen to the viewer no more."""
         self._once_more = False
-        self._job.cancel()
-        self._progress.rest()
+        self._run_panel.stop()
         self.closed = True
         self._masks.stop()
         self.sessions.stop()
@@ -282,7 +256,7 @@ class SegmentWidget(QWidget):
         try:
             classes = self._classes.commit()
         except NapariCliperError as error:
-            self._fail(error)
+            self._run_panel.fail(error)
             return
         entry = next((entry for entry in classes if entry.id == id_), None)
         if entry is None:
@@ -329,17 +303,11 @@ class SegmentWidget(QWidget):
             )
             self._masks.check(planes[0], request.classes)
         except NapariCliperError as error:
-            self._fail(error)
+            self._run_panel.fail(error)
             return
-        self._start.setEnabled(False)
-        self._cancel.setEnabled(True)
-        self._status.clear()
-        self._progress.begin("Loading the libraries")
-        if len(planes) == 1:
-            self._job.start(segmentation(request))
-        else:
-            self._job.start(segmentations([replace(request, plane=plane) for plane in planes]))
-        self._asked, self._arrived = len(planes), 0
+        requests = [replace(request, plane=plane) for plane in planes]
+        steps = segmentations(requests) if len(planes) > 1 else segmentation(request)
+        self._run_panel.start(steps, len(planes))
 
     def commit(self) -> ClassList:
         """Take over the classes as they are typed; that starts no run of its own.
@@ -359,26 +327,23 @@ class SegmentWidget(QWidget):
     def cancel(self) -> None:
         """Stop the run, if there is one."""
         if self._job.running:
-            self._stop()
+            self._run_panel.cancel()
 
-    def _stop(self) -> None:
+    def _want_no_more(self) -> None:
+        """After a run that was cancelled, none begins by itself."""
         self._wanted = False
-        self._job.cancel()
+        self._look_no_more()
+
+    def _look_no_more(self) -> None:
+        """Words that have changed wait for the button."""
         self._once_more = False
-        self._cancel.setEnabled(False)
-        self._progress.say("Cancelling…")
-        there, wanted = self._arrived, self._asked
-        verb = "is" if there == 1 else "are"
-        what = f"{there} of {wanted} planes {verb} segmented" if there else "nothing is added"
-        self._status.setText(f"Cancelled: {what}.")
 
     def _show_result(self, found: Segmented | PlanesDone) -> None:
         if isinstance(found, Segmented):
             self._show_plane(found)
-        self._status.setText(found.summary)
+        self._run_panel.say(found.summary)
 
     def _show_plane(self, segmented: Segmented) -> None:
-        self._arrived += 1
         self._masks.show(segmented, self._classes.hidden)
         self.segmented.emit(segmented)
         thresholds = segmented.scene.scored.thresholds
@@ -393,16 +358,9 @@ class SegmentWidget(QWidget):
         if plane is None:
             return
         if self._encoded.state is State.CHANGED:
-            self._status.setText("The picture or the model has changed: press Segment.")
+            self._run_panel.say("The picture or the model has changed: press Segment.")
         else:
             self._masks.adjust(plane, self._adjustment.adjustment, settled)
-
-    def _fail(self, error: Exception) -> None:
-        self._status.setText(tell(error))
-
-    def _fail_run(self, error: Exception) -> None:
-        self._once_more = False
-        self._fail(error)
 
     # Sessions
 
@@ -428,9 +386,6 @@ class SegmentWidget(QWidget):
 
     def _rest(self) -> None:
         """Wait for someone to press Segment."""
-        self._start.setEnabled(True)
-        self._cancel.setEnabled(False)
-        self._progress.rest()
         self._encoded.look()  # and then for words that changed meanwhile
         if self._wanted:
             self.segment()
