@@ -1,1 +1,1 @@
-"""What people do to masks, and what is kept of it: numpy, pydantic, scikit-image and its SciPy."""
+"""Class lists, what people do to masks, and what is kept of it. No torch, no files."""

@@ -1,1 +1,1 @@
-"""Pictures read, label pictures and overlays written."""
+"""Pictures in; masks, sessions and reviews out and back in, in our format and other tools'."""
