@@ -33,6 +33,7 @@ from napari_cliper.files.indexed_png import KEY
 from napari_cliper.files.names import plain
 from napari_cliper.files.nearby import classes_near, picture_near
 from napari_cliper.files.pictures import explained
+from napari_cliper.files.zarr_bounds import check_chunks
 
 if TYPE_CHECKING:
     from zarr import Array, Group  # loaded only when such a folder is met
@@ -234,7 +235,7 @@ def _pixels(array: "Array[Any] | Group", path: Path) -> NDArray[Any]:
     if limit is not None and array.shape[-1] * array.shape[-2] > 2 * limit:
         raise Image.DecompressionBombError
     check_total(path, array.shape)
-    check_total(path, array.chunks)  # a whole one is unpacked, however little of it is the array's
+    check_chunks(array, path)
     return np.asarray(array[...])
 
 
