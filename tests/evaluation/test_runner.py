@@ -19,7 +19,7 @@ from napari_cliper.evaluation import comparison
 from napari_cliper.evaluation.comparison import Plan, compare, variants, watched
 from napari_cliper.evaluation.datasets import Dataset, open_files
 from napari_cliper.evaluation.heads import check_heads, has_heads, sweep
-from napari_cliper.evaluation.runner import Outcome, evaluate
+from napari_cliper.evaluation.runner import Outcome, evaluate, read_pair
 from napari_cliper.evaluation.stages import Stages
 from napari_cliper.evaluation.tuning import BACKGROUND, PRESENCE, tune
 from napari_cliper.models.choices import Choices
@@ -59,6 +59,12 @@ def test_told_the_classes_only_they_are_found(dataset: Dataset, model: ColourMod
     assert run.told.refined is not None
     # In the bad picture the dog is known to be there alone, so that nothing is taken for a cat.
     assert run.told.refined.iou == {"background": 384 / 640, "cat": 1, "dog": 64 / 320}
+
+
+def test_a_truth_of_another_size_than_its_picture(dataset: Dataset) -> None:
+    sample = replace(dataset.samples[0], truth=lambda: np.zeros((3, 5), np.uint16))
+    with pytest.raises(NapariCliperError, match=f"The truth of “{sample.name}” has 3 × 5 pixels"):
+        read_pair(sample)
 
 
 def test_which_classes_are_in_a_picture(dataset: Dataset, model: ColourModel) -> None:

@@ -13,8 +13,13 @@ from napari_cliper.cliper.labelling import Thresholds
 from napari_cliper.cliper.steps import Step, Steps
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.evaluation.benchmarks import architecture_of
-from napari_cliper.evaluation.datasets.dataset import IGNORED, Dataset, Labels, Sample
-from napari_cliper.evaluation.datasets.folders import check_size
+from napari_cliper.evaluation.datasets.dataset import (
+    IGNORED,
+    Dataset,
+    Labels,
+    Sample,
+    does_not_fit,
+)
 from napari_cliper.evaluation.metrics import Confusion, image_level
 from napari_cliper.evaluation.report import Failure, Masks, Run
 from napari_cliper.evaluation.stages import Stages
@@ -113,7 +118,9 @@ def read_pair(sample: Sample) -> tuple[NDArray[np.uint8], Labels]:
         One of them cannot be read, or they differ in size.
     """
     picture, truth = to_rgb(read_picture(sample.picture)), sample.truth()
-    check_size(truth.shape, picture.shape[:2], sample.picture)
+    height, width = picture.shape[:2]
+    if truth.shape != (height, width):  # what a header may not tell, see `check_sizes`
+        raise does_not_fit(sample.name, truth.shape, (height, width))
     return picture, truth
 
 

@@ -241,12 +241,16 @@ def check_sizes(samples: Iterable[Sample]) -> None:
     """
     wrong = [(sample.name, *sizes) for sample in samples if (sizes := _misfit(sample)) is not None]
     if wrong:
-        name, truth, picture = wrong[0]
         more = f" ({len(wrong)} pictures do not fit)" if len(wrong) > 1 else ""
-        raise NapariCliperError(
-            f"The truth of “{name}” has {truth[0]} × {truth[1]} pixels, its picture {picture[0]} × "
-            f"{picture[1]}{more}: export it again in the picture's size, or leave it out."
-        )
+        raise does_not_fit(*wrong[0], more)
+
+
+def does_not_fit(name: str, truth: Size, picture: Size, more: str = "") -> NapariCliperError:
+    """What to raise of a sample whose truth has another size than its picture."""
+    return NapariCliperError(
+        f"The truth of “{name}” has {truth[0]} × {truth[1]} pixels, its picture {picture[0]} × "
+        f"{picture[1]}{more}: export it again in the picture's size, or leave it out."
+    )
 
 
 def _misfit(sample: Sample) -> tuple[Size, Size] | None:

@@ -59,17 +59,3 @@ def masks(
         sample.truth()
     check_sizes(samples)
     return samples
-
-
-def check_size(mask: tuple[int, ...], picture: tuple[int, ...], what: Path | str) -> None:
-    """Refuse a mask of another size than its picture.
-
-    Raises
-    ------
-    NapariCliperError
-    """
-    if tuple(mask) != tuple(picture):
-        raise NapariCliperError(
-            f"The mask of “{what}” has {mask[0]} × {mask[1]} pixels, its picture {picture[0]} × "
-            f"{picture[1]}: export it again in the picture's size."
-        )
