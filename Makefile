@@ -21,10 +21,15 @@ ON_SCREEN := QT_API=pyqt6 QT_QPA_PLATFORM=xcb \
 endif
 PYTEST := $(ON_SCREEN) $(BIN)/python -m pytest
 
-.PHONY: help demo test test-all docs parity benchmark batch evaluate scribbles screenshots random interop fuzz lint audit qt-libraries clean
+# Of all tests: a part of them covers less.
+COVERAGE := $(if $(PYTEST_ARGS),,--cov)
 
+# A title is a line that begins with two signs; what follows a target's two signs is its help.
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^## / { printf "\n%s\n", substr($$0, 4) } \
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+## Try it
 
 demo: $(VENV)/.installed-demo ## install, then segment two photographs with the small preset
 	rm -rf $(DEMO)
@@ -39,19 +44,64 @@ demo: $(VENV)/.installed-demo ## install, then segment two photographs with the 
 	@echo "    $(CURDIR)/$(DEMO)/motorcycle"
 	@echo "To paint on such masks in a window: $(BIN)/napari-cliper gui $(DEMO)/photographs/cat.png"
 
+## Test it
+
+test-fast: qt-libraries $(VENV)/.installed-test ## run the tests that need neither a window nor models of real size
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (slow or window or weights)" $(PYTEST_ARGS)
+
 test: qt-libraries $(VENV)/.installed-test ## install, then run the tests (about 25 minutes)
-	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(COVERAGE) $(PYTEST_ARGS)
 
 test-all: qt-libraries $(VENV)/.installed-test ## run all tests, the slow ones too
-	$(PYTEST) $(PYTEST_ARGS)
+	$(PYTEST) $(COVERAGE) $(PYTEST_ARGS)
 
-docs: qt-libraries $(VENV)/.installed-dev ## build the site into docs/_build/html; a warning is an error
-	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going docs docs/_build/html
+coverage: qt-libraries $(VENV)/.installed-test ## run the tests and write which lines they miss to htmlcov
+	$(PYTEST) -m "not slow" --cov --cov-report=html --cov-report=term $(PYTEST_ARGS)
+
+random: qt-libraries $(VENV)/.installed-test ## play random actions in the window for ten minutes
+	CLIPER_RANDOM_EXAMPLES=100 $(PYTEST) tests/napari/test_random_actions.py $(PYTEST_ARGS)
+
+fuzz: qt-libraries $(VENV)/.installed-test ## give random pictures, words, settings and files (docs/security.md)
+	CLIPER_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(PYTEST) tests/fuzz $(PYTEST_ARGS)
 
 parity: qt-libraries $(VENV)/.installed-test ## compare with the reference strictly (docs/parity.md)
 	$(CC) -shared -fPIC -o $(VENV)/intel_cpu.so tools/intel_cpu.c
 	LD_PRELOAD=$(CURDIR)/$(VENV)/intel_cpu.so CLIPER_PARITY=strict \
 		$(BIN)/python -m pytest tests/cliper/test_parity.py $(PYTEST_ARGS)
+
+interop: $(VENV)/.installed-test ## let the tools themselves read what we write in their formats
+	rm -rf $(INTEROP)
+	$(BIN)/python tools/interop/write.py $(INTEROP)
+	for script in tools/interop/check_*.py; do \
+		echo "== $$script" && $(BIN)/uv run --no-project --quiet $$script $(INTEROP) || exit 1; done
+
+## Check it
+
+lint: qt-libraries $(VENV)/.installed-dev ## check style, types, layers, the manifest, and unsafe calls
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/npe2 validate --imports napari-cliper
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src tools
+
+hooks: $(VENV)/.installed-dev ## have git run style, types, layers and the manifest before each commit
+	$(BIN)/pre-commit install
+
+# pip-audit ends with 1 for a finding and for a service that does not answer, and well if that knows
+# none of the packages: what it wrote tells which.
+audit: $(VENV)/.installed-dev ## look for known vulnerabilities of what is installed (needs a network)
+	@rm -f $(AUDIT)
+	@$(BIN)/pip-audit --local --skip-editable --format json --output $(AUDIT) >$(AUDIT).log 2>&1 || true
+	@all=$$(grep -o '"name": ' $(AUDIT) 2>/dev/null | wc -l); \
+	left=$$(grep -o '"skip_reason": ' $(AUDIT) 2>/dev/null | wc -l); \
+	if grep -q '"fix_versions": ' $(AUDIT) 2>/dev/null; then \
+		cat $(AUDIT).log; $(BIN)/python -m json.tool $(AUDIT); exit 1; \
+	elif [ "$$all" -eq "$$left" ]; then \
+		echo "audit: NOT DONE: no vulnerability service answered for any of $$all packages; run it where one does"; \
+	else echo "audit: no known vulnerability in $$((all - left)) of $$all packages; $$left are not known to the service"; fi
+
+## Measure it
 
 benchmark: qt-libraries $(VENV)/.installed-test ## print how long the command and the window take
 	$(BIN)/python tools/benchmark_segment.py
@@ -71,45 +121,27 @@ evaluate: $(VENV)/.installed-test ## run the standing benchmark: make evaluate D
 scribbles: $(VENV)/.installed-test ## print what scribbles bring: make scribbles DATA=coco128-seg
 	$(BIN)/python tools/simulate_scribbles.py --data $(DATA)
 
-interop: $(VENV)/.installed-test ## let the tools themselves read what we write in their formats
-	rm -rf $(INTEROP)
-	$(BIN)/python tools/interop/write.py $(INTEROP)
-	for script in tools/interop/check_*.py; do \
-		echo "== $$script" && $(BIN)/uv run --no-project --quiet $$script $(INTEROP) || exit 1; done
+## Show and publish it
+
+docs: qt-libraries $(VENV)/.installed-dev ## build the site into docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going docs docs/_build/html
 
 screenshots: qt-libraries $(VENV)/.installed-test ## draw the pictures of the window in docs/images anew
 	$(ON_SCREEN) $(BIN)/python tools/screenshot.py
 	$(ON_SCREEN) $(BIN)/python tools/screenshot_tutorial.py
 
-random: qt-libraries $(VENV)/.installed-test ## play random actions in the window for ten minutes
-	CLIPER_RANDOM_EXAMPLES=100 $(PYTEST) tests/napari/test_random_actions.py $(PYTEST_ARGS)
+dist: $(VENV)/.installed-dev ## build what is published into dist, and check its metadata
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
 
-fuzz: qt-libraries $(VENV)/.installed-test ## give random pictures, words, settings and files (docs/security.md)
-	CLIPER_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(PYTEST) tests/fuzz $(PYTEST_ARGS)
-
-lint: qt-libraries $(VENV)/.installed-dev ## check style, types, layers, the manifest, and unsafe calls
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/npe2 validate --imports napari-cliper
-	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src tools
-
-# pip-audit ends with 1 for a finding and for a service that does not answer, and well if that knows
-# none of the packages: what it wrote tells which.
-audit: $(VENV)/.installed-dev ## look for known vulnerabilities of what is installed (needs a network)
-	@rm -f $(AUDIT)
-	@$(BIN)/pip-audit --local --skip-editable --format json --output $(AUDIT) >$(AUDIT).log 2>&1 || true
-	@all=$$(grep -o '"name": ' $(AUDIT) 2>/dev/null | wc -l); \
-	left=$$(grep -o '"skip_reason": ' $(AUDIT) 2>/dev/null | wc -l); \
-	if grep -q '"fix_versions": ' $(AUDIT) 2>/dev/null; then \
-		cat $(AUDIT).log; $(BIN)/python -m json.tool $(AUDIT); exit 1; \
-	elif [ "$$all" -eq "$$left" ]; then \
-		echo "audit: NOT DONE: no vulnerability service answered for any of $$all packages; run it where one does"; \
-	else echo "audit: no known vulnerability in $$((all - left)) of $$all packages; $$left are not known to the service"; fi
+## Tidy up
 
 clean: ## remove the virtual environment, the demo's pictures and all caches
-	rm -rf $(VENV) $(DEMO) evaluation-output docs/_build docs/reference .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(DEMO) evaluation-output dist htmlcov docs/_build docs/reference .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+# Each target's name is no file's.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*## .*/\1/p' $(firstword $(MAKEFILE_LIST))) qt-libraries
 
 qt-libraries:
 	@tools/install_qt_libraries.sh

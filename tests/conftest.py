@@ -5,6 +5,8 @@ import ipaddress
 import os
 import socket
 import tempfile
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,32 @@ os.environ["HF_HUB_CACHE"] = f"{_CACHES.name}/hub"
 os.environ.pop("NAPARI_CLIPER_WEIGHTS", None)
 # The same result whatever the processor has; what “auto” takes by itself has tests of its own.
 os.environ["NAPARI_CLIPER_PRECISION"] = "float32"
+
+# What `make test-fast` leaves out, by where it lies: the one place where tests get these marks, but
+# for a single test that bears its own. pyproject.toml says what they mean.
+MARKED = {
+    "window": ("napari",),
+    "weights": (
+        *("batch", "benchmark", "tiles"),
+        *("cli/test_batch.py", "cli/test_evaluate.py", "cli/test_info.py", "cli/test_segment.py"),
+        *("cliper/test_precision.py", "evaluation/test_runner.py", "files/test_session_kill.py"),
+        *("fuzz/test_segmentation.py", "models/test_dinov2.py", "models/test_dual_encoder.py"),
+        *("models/test_loading.py", "models/test_open_clip_towers.py"),
+        *("models/test_stable_diffusion.py", "models/test_timm_towers.py"),
+        *("test_code_blocks.py", "test_encoding_files.py", "test_encodings.py"),
+        *("test_inspector.py", "test_out_of_memory.py", "test_result.py", "test_security.py"),
+        "test_segmenter.py",
+    ),
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        for mark, places in MARKED.items():
+            if any(item.path.is_relative_to(here / place) for place in places):
+                item.add_marker(mark)
 
 
 @pytest.fixture(autouse=True)

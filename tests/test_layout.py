@@ -4,16 +4,22 @@ from pathlib import Path
 
 import pytest
 
+from conftest import MARKED
+
 TESTS = Path(__file__).parent
 SOURCE = TESTS.parent / "src" / "napari_cliper"
 # What is about more than one module.
 CROSSING = {
     "fuzz": "random input, wherever any comes in",
     "napari": "widgets in a real window, and what else needs one",
+    "test_code_blocks.py": "what the pages show",
+    "test_contributing.py": "what CONTRIBUTING.md shows",
     "test_docs.py": "the pages and what they name",
+    "test_examples.py": "the notebooks in docs/examples",
     "test_layout.py": "this",
     "test_no_float64.py": "all computing",
     "test_security.py": "what docs/security.md promises",
+    "test_wheel.py": "what is published",
 }
 FILES = sorted(path.relative_to(TESTS) for path in TESTS.rglob("test_*.py"))
 
@@ -34,3 +40,9 @@ def test_it_lies_where_its_module_lies(file: Path) -> None:
 
 def test_what_crosses_modules_is_there() -> None:
     assert {file.parts[0] for file in FILES} >= CROSSING.keys()
+
+
+def test_what_is_marked_is_there() -> None:
+    """A file that moves does not lose its mark unseen."""
+    places = [place for places in MARKED.values() for place in places]
+    assert [place for place in places if not (TESTS / place).exists()] == []
