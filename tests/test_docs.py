@@ -2,7 +2,6 @@
 
 import ast
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -50,13 +49,21 @@ def test_each_method_is_in_the_method_page(name: str) -> None:
     assert any(row.startswith(f"| `{name}` |") for row in rows("method.md"))
 
 
-def test_the_table_of_formats_is_what_they_keep() -> None:
-    sys.path.insert(0, str(DOCS.parent / "tools"))
-    try:
-        from formats_table import table
-    finally:
-        sys.path.pop(0)
+@pytest.fixture
+def tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS.parent / "tools")
+
+
+def test_the_table_of_formats_is_what_they_keep(tools: None) -> None:
+    from formats_table import table
+
     assert table() in (DOCS / "formats.md").read_text("utf-8")
+
+
+def test_the_picture_of_the_architecture_is_drawn_anew(tools: None) -> None:
+    from draw_architecture import TARGET, drawing
+
+    assert TARGET.read_text("utf-8") == drawing(), "run python tools/draw_architecture.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
