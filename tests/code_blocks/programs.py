@@ -26,6 +26,7 @@ from unittest.mock import patch
 
 from packaging.requirements import Requirement
 from pip._internal.commands import create_command
+from typer import BadParameter
 from typer.main import get_command
 
 from code_blocks.given import QUICK
@@ -36,6 +37,7 @@ from napari_cliper.files.pictures import read_picture
 from napari_cliper.models.choices import Choices
 from napari_cliper.models.presets import AUTO, get_preset
 
+UsageError = BadParameter.__base__  # typer does not name it
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -72,6 +74,8 @@ def ended(call: Call, work: Callable[[], object]) -> Done:
             work()
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+            if isinstance(stop.code, str):
+                print(stop.code, file=error)
         except Exception:
             status = 1
             traceback.print_exc()
@@ -89,8 +93,12 @@ def cliper(call: Call, run: bool) -> Done:
         return ended(call, main)
 
     def parse() -> None:
+        try:
+            given = command.make_context(command.name, arguments).params
+        except UsageError as error:
+            sys.exit(error.format_message())
         with one_sentence():
-            _check_values(command.make_context(command.name, arguments).params, run)
+            _check_values(given, run)
 
     return ended(call, parse)
 
