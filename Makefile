@@ -126,9 +126,16 @@ scribbles: $(VENV)/.installed-test ## print what scribbles bring: make scribbles
 docs: qt-libraries $(VENV)/.installed-dev ## build the site into docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going docs docs/_build/html
 
-screenshots: qt-libraries $(VENV)/.installed-test ## draw the pictures of the window in docs/images anew
+# All of docs/images. None needs data from outside; the last one segments a picture of
+# 20,000 x 20,000 pixels, and the figures that docs/large-pictures.md tells of it are this machine's.
+screenshots: qt-libraries $(VENV)/.installed-test ## draw the pictures in docs/images anew (about 10 minutes)
 	$(ON_SCREEN) $(BIN)/python tools/screenshot.py
 	$(ON_SCREEN) $(BIN)/python tools/screenshot_tutorial.py
+	$(ON_SCREEN) $(BIN)/python tools/screenshot_story.py
+	$(BIN)/python tools/draw_architecture.py
+	$(BIN)/python tools/draw_method.py
+	$(BIN)/python tools/where_it_fails.py
+	$(BIN)/python tools/demonstrate_large.py
 
 dist: $(VENV)/.installed-dev ## build what is published into dist, and check its metadata
 	rm -rf dist
