@@ -29,10 +29,13 @@ def main() -> None:
     parts = {"overhead": overhead, "workers": workers, "memory": memory}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, type=Path, help="folder with pictures")
-    parser.add_argument("parts", nargs="*", default=list(parts), choices=list(parts))
+    # Not `choices`: Python 3.11 refuses a default beside them where there may be none or many.
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; else all")
     given = parser.parse_args()
+    if unknown := set(given.parts) - parts.keys():
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
     pictures = sorted(given.data.rglob("*.jpg"))
-    for part in given.parts:
+    for part in given.parts or parts:
         parts[part](pictures)
 
 
