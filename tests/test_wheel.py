@@ -149,7 +149,6 @@ def test_the_command_is_the_wheels(python: Path, tmp_path: Path) -> None:
     assert str(TOP / "src") not in places
 
 
-@pytest.mark.window
 def test_napari_shows_the_docks(python: Path, wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         manifest = yaml.safe_load(archive.read("napari_cliper/napari.yaml"))
