@@ -24,9 +24,7 @@ Run = Callable[[str], list[str]]
 
 
 @pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a script as `python docs/examples/NAME.py` does, and gives the lines it prints."""
     monkeypatch.chdir(tmp_path)
 
@@ -110,7 +108,7 @@ def test_a_mask_becomes_a_layer_and_a_file_again(run: Run) -> None:
     assert again == classes
     assert before[200, 230] == 1
     changed = painted != before
-    assert 0 == painted[changed].max()
+    assert painted[changed].max() == 0
     assert 600 < np.count_nonzero(changed) < 800  # a disk of 30 pixels
 
 
@@ -123,9 +121,7 @@ def test_a_preset_of_ones_own(run: Run) -> None:
 
 def test_the_notebook_runs(tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    client = NotebookClient(
-        notebook, timeout=100, resources={"metadata": {"path": str(tmp_path)}}
-    )
+    client = NotebookClient(notebook, timeout=100, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
     nbformat.validate(notebook)
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
