@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.images import odd_values, percentile_limits, to_rgb
+from napari_cliper.images import (
+    normalised,
+    odd_values,
+    parse_percentiles,
+    percentile_limits,
+    to_rgb,
+)
 
 RAMP = np.linspace(0, 1, 32 * 24).reshape(32, 24)  # height 32, width 24
 RAMP_8 = np.rint(255 * RAMP).astype(np.uint8)
@@ -282,3 +288,41 @@ def test_percentiles_that_are_none(pair: tuple[float, float]) -> None:
         percentile_limits(np.zeros((20, 20)), *pair)
     with pytest.raises(NapariCliperError, match="no finite value"):
         percentile_limits(np.full((20, 20), np.nan))
+
+
+def test_normalised_pictures() -> None:
+    dark = np.full((40, 60), 100, np.uint16)
+    dark[:, 30:] = 200
+    dark[0, 0] = 65535
+    assert normalised(dark, None) is dark
+    found = normalised(dark, (1, 99))
+    assert found.shape == (40, 60, 3)
+    assert found.dtype == np.uint8
+    assert np.unique(found).tolist() == [0, 255]
+    deep = np.dstack([dark, dark, dark])
+    assert np.array_equal(normalised(deep, (1, 99)), found)
+    grey = np.tile(np.array([10, 20], np.uint8), (40, 30))
+    assert np.unique(normalised(grey, (1, 99))).tolist() == [0, 255]
+    for colours in (np.dstack([grey] * 3), np.dstack([grey] * 4)):
+        assert normalised(colours, (1, 99)) is colours
+
+
+@pytest.mark.parametrize(("text", "pair"), [("1,99", (1, 99)), (" 0.5 , 99.5", (0.5, 99.5))])
+def test_percentiles_as_somebody_writes_them(text: str, pair: tuple[float, float]) -> None:
+    assert parse_percentiles(text) == pair
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "write them like 1,99"),
+        ("1", "write them like 1,99"),
+        ("1,2,3", "write them like 1,99"),
+        ("1;99", "write them like 1,99"),
+        ("99,1", "from 0 to 100"),
+        ("nan,99", "from 0 to 100"),
+    ],
+)
+def test_texts_that_are_no_percentiles(text: str, says: str) -> None:
+    with pytest.raises(NapariCliperError, match=says):
+        parse_percentiles(text)

@@ -11,6 +11,9 @@ from napari_cliper.errors import NapariCliperError
 MIN_SIDE = 16  # pixels: about one patch of the image towers
 MAX_ASPECT = 8  # longer pictures would be mostly resampling
 
+Percentiles = tuple[float, float]
+"""So many per cent of the values become black, and so many are not white: (1, 99)."""
+
 
 def to_rgb(
     array: ArrayLike,
@@ -122,11 +125,7 @@ def percentile_limits(
     NapariCliperError
         The percentiles are none, or no value is finite.
     """
-    if not 0 <= lowest < highest <= 100:
-        raise NapariCliperError(
-            f"Percentiles of {lowest:g} and {highest:g} make no sense: give two numbers from 0 to "
-            "100, the smaller one first."
-        )
+    _check_percentiles(lowest, highest)
     pixels = np.asarray(array)
     _check_type(pixels)
     if pixels.ndim == 3:
@@ -138,6 +137,63 @@ def percentile_limits(
     if low == high:  # nearly all of it is one value
         low, high = min(low, 0.0), max(high, 1.0)
     return low, high
+
+
+def parse_percentiles(text: str) -> Percentiles:
+    """Two percentiles as somebody writes them: "1,99" or "0.5, 99.5".
+
+    Raises
+    ------
+    NapariCliperError
+        They are none.
+    """
+    try:
+        lowest, highest = map(float, text.split(","))
+    except ValueError as error:
+        raise NapariCliperError(
+            f"“{text}” are not two percentiles: write them like 1,99 or 0.5,99.5."
+        ) from error
+    _check_percentiles(lowest, highest)
+    return lowest, highest
+
+
+def is_shown_as_stored(dtype: np.dtype[np.generic], channels: int) -> bool:
+    """Whether pixels are colours of 8 bits, whose contrast somebody has chosen already."""
+    return dtype == np.uint8 and channels > 1
+
+
+def normalised(array: NDArray[np.generic], percentiles: Percentiles | None) -> NDArray[np.generic]:
+    """A picture without its darkest and brightest values, as `to_rgb` takes it.
+
+    Parameters
+    ----------
+    array : array
+        As for `to_rgb`.
+    percentiles : (float, float) or None
+        Those that become black and white, as of `percentile_limits`; None changes nothing.
+
+    Returns
+    -------
+    array
+        (H, W, 3) uint8; or what was given where nothing is to be done, as for 8-bit colours.
+
+    Raises
+    ------
+    NapariCliperError
+        As of `to_rgb` and `percentile_limits`.
+    """
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if percentiles is None or is_shown_as_stored(array.dtype, channels):
+        return array
+    return to_rgb(array, percentile_limits(array, *percentiles))
+
+
+def _check_percentiles(lowest: float, highest: float) -> None:
+    if not 0 <= lowest < highest <= 100:
+        raise NapariCliperError(
+            f"Percentiles of {lowest:g} and {highest:g} make no sense: give two numbers from 0 to "
+            "100, the smaller one first."
+        )
 
 
 def _check_type(pixels: NDArray[np.generic]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image
 
 import napari_cliper as nc
@@ -22,7 +23,7 @@ from napari_cliper.batch.journal import JOURNAL_FILE, Journal, digest
 from napari_cliper.batch.plan import Todo, plan
 from napari_cliper.batch.run import Summary, one_by_one, progress, run
 from napari_cliper.batch.sources import find_sources
-from napari_cliper.batch.work import Recipe, load
+from napari_cliper.batch.work import Recipe, identify, load
 from napari_cliper.batch.work import make as make_picture
 from napari_cliper.cliper.steps import Step, drain
 from napari_cliper.errors import NapariCliperError
@@ -30,6 +31,7 @@ from napari_cliper.files.formats import format_of
 from napari_cliper.files.indexed_png import load_labels
 from napari_cliper.files.pictures import read_picture
 from napari_cliper.files.review import REVIEW_FILE, open_review, reviewed, save_review
+from napari_cliper.images import normalised
 from napari_cliper.models.choices import Choices
 
 
@@ -144,6 +146,28 @@ def test_another_recipe_needs_to_be_allowed(pictures: Path, tmp_path: Path, reci
     assert (summary.made, summary.failed) == (3, [])
     assert planned(pictures, results, identity="another").to_make == []
     assert load_labels(results / "noise_labels.png")[1] == other.classes
+
+
+def test_percentiles_are_part_of_the_recipe(tmp_path: Path, recipe: Recipe) -> None:
+    dark = skimage.data.cat()[::4, ::4, 1].astype(np.uint16)
+    dark[0, 0] = 65535
+    (tmp_path / "pictures").mkdir()
+    picture = tmp_path / "pictures" / "dark.png"
+    Image.fromarray(dark).save(picture)
+    results, cutting = tmp_path / "out", replace(recipe, percentiles=(0.1, 99.9))
+    assert len({identify(recipe), identify(cutting), identify(replace(recipe, refinement=0))}) == 3
+    ran(picture.parent, results, recipe, identity=identify(recipe))
+    with pytest.raises(NapariCliperError, match="other classes, models or settings"):
+        planned(picture.parent, results, identity=identify(cutting))
+    ran(picture.parent, results, cutting, identity=identify(cutting), overwrite=True)
+    assert planned(picture.parent, results, identity=identify(cutting)).to_make == []
+    model = nc.load("small", "cpu", precision="float32", changes=list(recipe.choices.changes))
+    seen = [
+        model.segment(one, recipe.classes).labels
+        for one in (dark, normalised(dark, cutting.percentiles))
+    ]
+    assert not np.array_equal(*seen)
+    assert np.array_equal(load_labels(results / "dark_labels.png")[0], seen[1])
 
 
 def test_a_bad_picture_keeps_no_other_from_it(

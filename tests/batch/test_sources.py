@@ -135,6 +135,18 @@ def test_frames_of_another_film_are_not_taken_for_this_ones(tmp_path: Path) -> N
         drain(extract((film,), results))
 
 
+def test_values_that_png_does_not_hold_are_cut_off_as_pages_are_taken(tmp_path: Path) -> None:
+    film, results = tmp_path / "film.tif", tmp_path / "out"
+    page = np.tile(np.array([1, 2], np.float32), (20, 15))
+    page[0, 0] = 1e6
+    tifffile.imwrite(film, np.stack([page, page]), photometric="minisblack")
+    (name, _) = drain(extract((film,), results, percentiles=(1, 99))).pictures
+    assert np.unique(np.asarray(Image.open(results / name))).tolist() == [0, 255]
+    for percentiles in (None, (2, 98)):
+        with pytest.raises(NapariCliperError, match="taken in another way"):
+            drain(extract((film,), results, percentiles=percentiles))
+
+
 def test_smaller_copies_of_a_page_are_no_pages(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "pyramid.tif") as file:
         file.write(np.zeros((40, 60), np.uint8))

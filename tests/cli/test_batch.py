@@ -41,6 +41,20 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return run
 
 
+def test_percentiles(run: Run, pictures: Path, tmp_path: Path) -> None:
+    assert run(pictures, "--classes", "cat").status == 0
+    refused = run(pictures, "--classes", "cat", "--percentiles", "1,99")
+    assert refused.status == 2
+    assert "--overwrite" in refused.err or "overwriting" in refused.err
+    assert run(pictures, "--classes", "cat", "--percentiles", "1,99", "--overwrite").status == 0
+    assert "2 pictures done before" in run(
+        pictures, "--classes", "cat", "--percentiles", "1,99"
+    ).out.replace("\n", " ")
+    mistaken = run(pictures, "--classes", "cat", "--percentiles", "99")
+    assert mistaken.status == 2
+    assert "not two percentiles" in mistaken.err
+
+
 def test_masks_an_export_and_where_to_go_on(run: Run, pictures: Path, tmp_path: Path) -> None:
     done = run(pictures, "--classes", "cat", "--format", "coco", "--format", "grey-png")
     assert done.status == 0, done.err

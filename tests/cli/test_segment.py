@@ -272,6 +272,38 @@ def test_classify_tells_what_is_in_the_picture(run: Run, cat: Path, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def dark(tmp_path: Path) -> Path:
+    """The cat, grey, in the darkest 255 of 65,536 values: one pixel is white."""
+    pixels = skimage.data.cat()[..., 1].astype(np.uint16)
+    pixels[0, 0] = 65535
+    return save(tmp_path / "dark.png", pixels)
+
+
+def test_values_beyond_percentiles_are_cut_off(run: Run, dark: Path, tmp_path: Path) -> None:
+    arguments = (dark, "--classes", "cat", "--preset", "small", "--overwrite")
+    shares = []
+    for more in ((), ("--percentiles", "0.1,99.9")):
+        done = run(*arguments, *more)
+        assert done.status == 0, done.err
+        labels, _ = load_labels(tmp_path / "out" / "dark_labels.png")
+        shares.append((labels[100:250, 150:350] == 1).mean())
+    assert shares[0] < 0.7 < 0.8 < shares[1]
+    with Image.open(tmp_path / "out" / "dark_overlay.png") as overlay:
+        assert np.asarray(overlay.convert("L")).mean() > 50  # drawn over what the model saw
+
+
+def test_classify_cuts_values_off(run: Run, dark: Path) -> None:
+    arguments = (dark, "--classes", "cat", "--preset", "small")
+    presences = []
+    for more in ((), ("--percentiles", "0.1,99.9")):
+        done = run(*arguments, *more, command="classify")
+        assert done.status == 0, done.err
+        row = next(line for line in done.out.splitlines() if line.startswith("│ cat"))
+        presences.append(float(row.split("│")[2]))
+    assert presences[0] < presences[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -286,6 +318,7 @@ def test_classify_tells_what_is_in_the_picture(run: Run, cat: Path, tmp_path: Pa
         (("--set", "compensation.grid=0"), "preset small, as changed, is wrong at “compensation"),
         (("--set", "settings.variant=newspaper"), "variant is 'newspaper'"),
         (("--present", "dog"), "“dog” is said to be in the picture"),
+        (("--percentiles", "1"), "are not two percentiles: write them like 1,99"),
     ],
 )
 def test_choices_that_are_none(

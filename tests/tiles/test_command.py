@@ -58,12 +58,32 @@ def test_detail_gives_the_usual_files(run: Run, cat: Path, tmp_path: Path) -> No
     assert (tmp_path / "out" / "cat_overlay.png").is_file()
 
 
+@pytest.mark.parametrize("way", ["--tiles", "--detail"])
+def test_a_hot_pixel_does_not_hide_the_rest(run: Run, tmp_path: Path, way: str) -> None:
+    dark = skimage.data.cat().astype(np.uint16)
+    dark[0, 0] = 65535
+    tifffile.imwrite(tmp_path / "cat.tif", dark, photometric="rgb")
+    shares = []
+    for more in ((), ("--percentiles", "0.1,99.9", "--overwrite")):
+        done = run(tmp_path / "cat.tif", way, "--window", 250, *more)
+        assert done.status == 0, done.err
+        if way == "--tiles":
+            stored = zarr.open(tmp_path / "out" / "cat_labels.zarr", mode="r")
+            labels = stored["labels/classes/0"][:]
+        else:
+            labels, _ = load_labels(tmp_path / "out" / "cat_labels.png")
+        shares.append((labels[100:250, 150:350] == 1).mean())
+    assert shares[0] < 0.3
+    assert shares[1] > 0.8
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("--tiles", "--detail"), "not both"),
         (("--window", 300), "--tiles or --detail"),
         (("--tiles", "--window", 3), "at least 16"),
+        (("--tiles", "--percentiles", "99,1"), "from 0 to 100"),
     ],
 )
 def test_options_that_do_not_fit(

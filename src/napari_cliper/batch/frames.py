@@ -17,7 +17,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.atomic import atomic_write
 from napari_cliper.files.names import plain
 from napari_cliper.files.pictures import explained, read_pages
-from napari_cliper.images import to_rgb
+from napari_cliper.images import Percentiles, normalised, to_rgb
 
 if TYPE_CHECKING:
     from napari_cliper.cliper.steps import Steps
@@ -42,7 +42,9 @@ class Frames:
     failed: tuple[str, ...] = ()
 
 
-def extract(films: Sequence[Path], top: Path, every: int = 1) -> "Steps[Frames]":
+def extract(
+    films: Sequence[Path], top: Path, every: int = 1, percentiles: Percentiles | None = None
+) -> "Steps[Frames]":
     """Write each frame as a PNG file; what is there already stays.
 
     Parameters
@@ -52,6 +54,8 @@ def extract(films: Sequence[Path], top: Path, every: int = 1) -> "Steps[Frames]"
         A folder for each of them is made in it, named after the file.
     every : int
         Of how many frames one is taken, from the first.
+    percentiles : (float, float) or None
+        As of `images.normalised`, for frames of values that PNG does not hold.
 
     Yields
     ------
@@ -76,7 +80,9 @@ def extract(films: Sequence[Path], top: Path, every: int = 1) -> "Steps[Frames]"
     failed: list[str] = []
     for number, film in enumerate(films):
         name = plain(film.stem)
-        _check_same(top / name / OF, f"{stamp(film)} {every}")
+        cut_off = percentiles if film.suffix.lower() in STACKS else None  # videos have 8 bits
+        of = f"{stamp(film)} {every}" + (f" {cut_off}" if cut_off else "")
+        _check_same(top / name / OF, of)
         for index, frame in enumerate(_until_damaged(frames(film), failed)):
             if index % every:
                 continue
@@ -84,7 +90,7 @@ def extract(films: Sequence[Path], top: Path, every: int = 1) -> "Steps[Frames]"
             picture = f"{name}/{name}_{index:06}.png"
             if not (top / picture).exists():
                 with atomic_write(top / picture) as file:
-                    file.write(_png(frame))
+                    file.write(_png(frame, cut_off))
             pictures.append(picture)
     if not pictures:
         raise NapariCliperError(failed[0] if failed else "The films have no frames: give others.")
@@ -123,10 +129,10 @@ def _video(film: Path) -> Iterator[NDArray[Any]]:
         yield from file.iter()
 
 
-def _png(frame: NDArray[Any]) -> bytes:
+def _png(frame: NDArray[Any], percentiles: Percentiles | None) -> bytes:
     """As stored if PNG holds it, else in the 8-bit colours that the model sees."""
     if not (frame.dtype == np.uint8 or (frame.dtype == np.uint16 and frame.ndim == 2)):
-        frame = to_rgb(frame)
+        frame = to_rgb(normalised(frame, percentiles))
     file = io.BytesIO()
     Image.fromarray(frame).save(file, "PNG", compress_level=1)
     return file.getvalue()
@@ -148,8 +154,8 @@ def _check_same(note: Path, of: str) -> None:
             file.write(of.encode())
     elif known != of:
         raise NapariCliperError(
-            f"“{note.parent}” holds frames of another film, or not every so many as now: choose "
-            "another folder for the results."
+            f"“{note.parent}” holds frames of another film, or of this one taken in another "
+            "way: choose another folder for the results."
         )
 
 

@@ -72,6 +72,6 @@ class Order:
             return Plan(ReviewFolder(found.top, self.results, None, {}), identity, (), found.films)
         if not found.films:
             return plan(found.top, found.pictures, self.results, identity, self.overwrite)
-        taken = yield from extract(found.films, found.top, self.every)
+        taken = yield from extract(found.films, found.top, self.every, self.recipe.percentiles)
         made = plan(found.top, taken.pictures, self.results, identity, self.overwrite)
         return replace(made, failed=taken.failed)

@@ -12,6 +12,7 @@ from napari_cliper.annotation.unsure import weight_of
 from napari_cliper.batch.journal import stamp
 from napari_cliper.files.indexed_png import encode_labels
 from napari_cliper.files.pictures import explained, read_picture
+from napari_cliper.images import Percentiles, normalised
 from napari_cliper.models.choices import Choices
 from napari_cliper.models.presets import AUTO
 
@@ -38,6 +39,8 @@ class Recipe:
         The classes known to be in every picture, as of `Scored.label`.
     presence, background : float in [0, 1], or None for the preset's threshold
     refinement : float in [0, 1]
+    percentiles : (float, float) or None
+        Which of a picture's values become black and white, as of `images.normalised`.
     """
 
     classes: ClassList
@@ -50,6 +53,7 @@ class Recipe:
     presence: float | None = None
     background: float | None = None
     refinement: float = 1.0
+    percentiles: Percentiles | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Made:
 
 
 def identify(recipe: Recipe) -> str:
-    """A sum of all that labels depend on: words, models, settings, precision.
+    """A sum of all that labels depend on: words, models, settings, precision, percentiles.
 
     Raises
     ------
@@ -121,8 +125,11 @@ def identify(recipe: Recipe) -> str:
     preset, _ = weights.choose(recipe.preset, where.type, folder, recipe.choices)
     precision = resolve_precision(recipe.choices.precision, where)
     labelled = (recipe.present, recipe.presence, recipe.background, recipe.refinement)
-    parts = (preset.model_dump_json(), recipe.classes.model_dump_json(), repr(labelled))
-    return sha256("\0".join((*parts, str(precision))).encode()).hexdigest()
+    parts = [preset.model_dump_json(), recipe.classes.model_dump_json(), repr(labelled)]
+    parts.append(str(precision))
+    if recipe.percentiles is not None:  # else the sum is that of times when there were none
+        parts.append(repr(recipe.percentiles))
+    return sha256("\0".join(parts).encode()).hexdigest()
 
 
 turn = threading.RLock()  # of a process: its models look at one picture at a time
@@ -185,7 +192,7 @@ def make(recipe: Recipe, name: str, content: Content) -> "Steps[Made]":
 def make_with(model: "Segmenter", recipe: Recipe, name: str, content: Content) -> "Steps[Made]":
     """`make` with models that are loaded."""
     began = time.perf_counter()
-    picture = read_picture(name, content.data)
+    picture = normalised(read_picture(name, content.data), recipe.percentiles)
     scored = yield from model.score_steps(picture, recipe.classes)
     result = scored.label(recipe.presence, recipe.background, recipe.present, recipe.refinement)
     return Made(

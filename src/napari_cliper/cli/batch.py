@@ -63,6 +63,7 @@ def batch(
     ] = None,
     format_: FormatNames = None,
     every: Every = 1,
+    percentiles: options.PercentilesText = None,
     workers: Count = None,
     scheduler: Scheduler = None,
     dry_run: DryRun = False,
@@ -92,7 +93,10 @@ def batch(
         raise NapariCliperError("Workers of this machine or a scheduler’s: give one of both.")
     choices = Choices(method, encoder, compensation, precision, changes or ())
     model = options.Model(preset, device, weights, download, choices)
-    recipe = Recipe(class_list, preset, device, weights, download, choices, present)
+    cut_off = options.percentiles(percentiles)
+    recipe = Recipe(
+        class_list, preset, device, weights, download, choices, present, percentiles=cut_off
+    )
     order = Order(tuple(sources), output, recipe, every, overwrite)
     with Reporter() as reporter, _crew(reporter, scheduler, workers) as crew:
         planned = reporter.run(order.plan(dry_run, crew.identify))

@@ -8,7 +8,7 @@ from rich.table import Table
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.cli import options
 from napari_cliper.cli.reporter import Reporter
-from napari_cliper.images import to_rgb
+from napari_cliper.images import normalised, to_rgb
 from napari_cliper.models.choices import Choices
 from napari_cliper.models.schema import CLIPER
 
@@ -27,6 +27,7 @@ def classify(
     images: options.Images,
     classes: options.Classes,
     threshold: Threshold = None,
+    percentiles: options.PercentilesText = None,
     preset: options.PresetName = "auto",
     method: options.Method = CLIPER,
     encoder: options.Encoder = None,
@@ -41,16 +42,16 @@ def classify(
     from napari_cliper.files.pictures import read_picture
 
     class_list = ClassList.parse(classes)
+    cut_off = options.percentiles(percentiles)
     choices = Choices(method, encoder, compensation, precision, changes or ())
     model = options.Model(preset, device, weights, download, choices)
     for image in images:
-        to_rgb(read_picture(image))
+        to_rgb(normalised(read_picture(image), cut_off))
     with Reporter() as reporter:
         segmenter = model.load(reporter)
         for image in images:
-            found = reporter.run(
-                segmenter.classify_steps(read_picture(image), class_list, threshold)
-            )
+            picture = normalised(read_picture(image), cut_off)
+            found = reporter.run(segmenter.classify_steps(picture, class_list, threshold))
             reporter.say(_table(image.name, found))
 
 

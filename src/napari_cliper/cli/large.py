@@ -11,6 +11,7 @@ from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.cli.reporter import Reporter
 from napari_cliper.cli.segment import stems_of, summary
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.images import Percentiles
 
 if TYPE_CHECKING:
     from napari_cliper.cli.options import Model
@@ -24,6 +25,7 @@ def segment_large(
     present: str | None,
     model: "Model",
     window: int | None,
+    percentiles: Percentiles | None,
     output: Path,
     overwrite: bool,
 ) -> None:
@@ -34,6 +36,7 @@ def segment_large(
     NapariCliperError
         Something cannot be read, used or written; nothing of that picture is left then.
     """
+    from napari_cliper.tiles.limits import percentile_limits_steps
     from napari_cliper.tiles.opening import open_picture
     from napari_cliper.tiles.picture import Picture
     from napari_cliper.tiles.segmenting import Asked, Tiling, store_tiled_steps
@@ -53,8 +56,11 @@ def segment_large(
         for image, target in zip(images, targets, strict=True):
             start = time.perf_counter()
             with open_picture(image) as levels:
+                limits = None
+                if percentiles is not None:
+                    limits = reporter.run(percentile_limits_steps(levels, percentiles))
                 steps = store_tiled_steps(
-                    segmenter, levels, classes, target, tiling, asked, overwrite=overwrite
+                    segmenter, levels, classes, target, tiling, asked, limits, overwrite
                 )
                 result = reporter.run(steps)
             seconds = time.perf_counter() - start

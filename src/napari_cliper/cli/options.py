@@ -8,6 +8,7 @@ import typer
 
 from napari_cliper.cli.reporter import Reporter
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.images import Percentiles, parse_percentiles
 from napari_cliper.models.choices import Choices
 from napari_cliper.models.presets import load_compensations, load_methods
 
@@ -54,6 +55,13 @@ Precision = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+PERCENTILES = (
+    "Let a picture's darkest and brightest values become black and white: 1,99 cuts off one per "
+    "cent at either end. Colours of 8 bits stay as they are."
+)
+PercentilesText = Annotated[
+    str | None, typer.Option("--percentiles", metavar="LOW,HIGH", help=PERCENTILES)
+]
 Weights = Annotated[
     Path | None, typer.Option(help="Folder with weights, looked at before all others.")
 ]
@@ -65,6 +73,17 @@ Download = Annotated[
 ]
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
+
+
+def percentiles(text: str | None) -> Percentiles | None:
+    """What `--percentiles` says.
+
+    Raises
+    ------
+    NapariCliperError
+        They are none.
+    """
+    return None if text is None else parse_percentiles(text)
 
 
 def class_list(path: Path) -> "ClassList":

@@ -14,7 +14,7 @@ from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.cli import options
 from napari_cliper.cli.reporter import Reporter
 from napari_cliper.errors import NapariCliperError
-from napari_cliper.images import to_rgb
+from napari_cliper.images import normalised, to_rgb
 from napari_cliper.models.choices import Choices
 from napari_cliper.models.schema import CLIPER
 
@@ -51,6 +51,16 @@ Window = Annotated[
         "thirds of the picture's shorter side if that is less."
     ),
 ]
+PercentilesText = Annotated[
+    str | None,
+    typer.Option(
+        "--percentiles",
+        metavar="LOW,HIGH",
+        help=f"{options.PERCENTILES} With --tiles they are estimated beforehand, from four million "
+        "values at most: of the smallest copy in the file that has a million pixels, or else of "
+        "every n-th pixel of the picture.",
+    ),
+]
 Output = Annotated[Path, typer.Option(help="Folder to write to.")]
 
 
@@ -64,6 +74,7 @@ def segment(
     tiles: Tiles = False,
     detail: Detail = False,
     window: Window = None,
+    percentiles: PercentilesText = None,
     method: options.Method = CLIPER,
     encoder: options.Encoder = None,
     compensation: options.Compensation = None,
@@ -81,6 +92,7 @@ def segment(
     # All mistakes show before the long work.
     class_list = ClassList.parse(classes)
     class_list.known(present)
+    cut_off = options.percentiles(percentiles)
     choices = Choices(method, encoder, compensation, precision, changes or ())
     model = options.Model(preset, device, weights, download, choices)
     if tiles and detail:
@@ -90,15 +102,15 @@ def segment(
     if tiles:
         from napari_cliper.cli.large import segment_large
 
-        segment_large(images, class_list, present, model, window, output, overwrite)
+        segment_large(images, class_list, present, model, window, cut_off, output, overwrite)
         return
     for image in images:
-        to_rgb(read_picture(image))
+        to_rgb(normalised(read_picture(image), cut_off))
     targets = plan(images, output, class_list, overwrite)
     with Reporter() as reporter:
         segmenter = model.load(reporter)
         for image, target in zip(images, targets, strict=True):
-            picture = read_picture(image)
+            picture = normalised(read_picture(image), cut_off)
             start = time.perf_counter()
             if detail:
                 result = reporter.run(detailed(segmenter, picture, class_list, present, window))
