@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_cliper.annotation.class_list import ClassList
     from napari_cliper.widgets.mask_layer import MaskLayer
     from napari_cliper.widgets.planes import Plane
+    from napari_cliper.widgets.regions import Region
 
 STROKE_PAUSE = 50  # milliseconds until we look again whether the brush is lifted
 
@@ -59,7 +60,7 @@ class Mask:
         self.painted = Painted(self.data)
         self.proposal: NDArray[Any] = self.data.copy()
         self._before_drag: NDArray[Any] | None = None
-        self._waiting: NDArray[Any] | None = None
+        self._waiting: list[tuple[NDArray[Any], Region | None]] = []
         self._told_soon = False
         self.revision = self.strokes = 0
 
@@ -113,20 +114,33 @@ class Mask:
         """Which of the plane's masks it is: "refined" or "coarse"."""
         return str(self.layer.metadata[KEY]["role"])
 
-    def propose(self, labels: NDArray[Any]) -> None:
+    def propose(self, labels: NDArray[Any], region: Region | None = None) -> None:
         """Write labels where nobody painted, as one step that napari's undo takes back.
 
         Parameters
         ----------
         labels : (H, W) integers
+            Of the region's rectangle if one is given.
+        region : Region, optional
+            The pixels that are meant; all of them unless given.
         """
-        self.proposal = labels
-        if self._put_off(labels):
+        if region is None:
+            self._waiting.clear()  # older ones, all of whose pixels get others now
+        if self._stroke_under_way:
+            self.proposal = _with(labels, region, self.proposal)
+            self._put_off(labels, region)
             return
-        self._end_drag(labels)
+        self._write_waiting()
+        self.proposal = _with(labels, region, self.proposal)
+        dragged = self._end_drag()
         self._look()
-        self.make_room(int(labels.max()))
-        self._write(self.painted.open_to(labels, self.data), labels)
+        # What is around the region is looked up now: strokes may have been made while this waited.
+        whole = _with(labels, region, self.data)
+        self.make_room(int(whole.max()))
+        where = self.painted.open_to(whole, self.data)
+        if dragged and len(where) == 0:
+            self._refresh()
+        self._write(where, whole)
 
     def begin(self, labels: NDArray[Any]) -> None:
         """The same in a plane that the program has not written into yet: nothing to undo."""
@@ -183,6 +197,7 @@ class Mask:
         self, labels: NDArray[Any], protected: NDArray[np.bool_], proposal: NDArray[Any]
     ) -> None:
         """Take on what was saved of a mask like this one, each (H, W); nothing can be undone."""
+        self._waiting.clear()
         self.make_room(int(labels.max(initial=0)))
         self.data[:] = labels
         self._of.forget_steps()
@@ -229,30 +244,29 @@ class Mask:
         """Whether someone holds the brush down; what is written now would be part of the stroke."""
         return bool(getattr(self.layer, "_block_history", False))  # there is no public word
 
-    def _put_off(self, labels: NDArray[Any]) -> bool:
-        """Keep the newest labels until the brush is lifted; False if it is."""
-        self._waiting = labels if self._stroke_under_way else None
-        if self._waiting is not None:
-            QTimer.singleShot(STROKE_PAUSE, self._write_waiting)
-        return self._waiting is not None
+    def _put_off(self, labels: NDArray[Any], region: Region | None) -> None:
+        """Keep labels until the brush is lifted; of a region's the newest."""
+        others = [one for one in self._waiting if one[1] is not region]
+        self._waiting = [*others, (labels, region)]
+        QTimer.singleShot(STROKE_PAUSE, self._write_waiting)
 
     def _write_waiting(self) -> None:
-        labels = self._waiting
-        if labels is not None and not self.gone and labels.shape == self.data.shape:
-            self.propose(labels)
+        waiting, self._waiting = self._waiting, []
+        for labels, region in waiting:
+            if not self.gone and self.proposal.shape == self.data.shape:
+                self.propose(labels, region)
 
-    def _end_drag(self, labels: NDArray[Any]) -> None:
+    def _end_drag(self) -> bool:
         """Bring back what was there before a drag: only then is the whole drag one step."""
         before, self._before_drag = self._before_drag, None
         data = self.data
         if before is None or before.shape != data.shape:
-            return
+            return False
         self._look()
         where = self.painted.open_to(before, data)
         data.ravel()[where] = before.ravel()[where]
         self.painted.previewed(data)
-        if len(self.painted.open_to(labels, data)) == 0:
-            self._refresh()
+        return True
 
     def _write(self, where: NDArray[np.intp], labels: NDArray[Any]) -> None:
         if len(where) == 0:
@@ -323,6 +337,11 @@ class Mask:
         else:  # somebody's code made another map of it
             self.painted = Painted(data)
             self._before_drag = None
+
+
+def _with(labels: NDArray[Any], region: Region | None, before: NDArray[Any]) -> NDArray[Any]:
+    """A whole plane's labels, with what is outside of a region as before."""
+    return labels if region is None else region.put(labels, before)
 
 
 def _same_colors(ours: Any, others: Any) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, Signal
@@ -94,18 +94,14 @@ class MaskView(QObject):
         hidden: Collection[int],
     ) -> None:
         """Write labels into a mask, around what is painted there; add it if need be."""
-        before = self._known(plane, role)
         others = masks.of_other_sizes(self._viewer, plane)
         painted = {mask.layer for mask in others if mask.painted.count()}  # during the run
         for layer in {mask.layer for mask in others if mask.role == role} - painted:
             self._viewer.layers.remove(layer)
-        proposal, whole = labels, labels
         if plane.region is not None:
-            proposal, whole = (plane.region.put(labels, one) for one in before)
-        item = labels_layer(role, whole, classes, hidden)
-        mask = self._workspace.show_mask(self._viewer, plane, item, classes)
-        mask.proposal = proposal
-        self._listen(mask)
+            labels = plane.region.put(labels, np.zeros(plane.size, labels.dtype))
+        item = labels_layer(role, labels, classes, hidden)
+        self._listen(self._workspace.show_mask(self._viewer, plane, item, classes))
 
     def adjust(self, plane: Plane, adjustment: Adjustment, settled: bool) -> None:
         """Label the kept scores anew, as a preview while a slider is dragged."""
@@ -128,25 +124,14 @@ class MaskView(QObject):
             mask = masks.find_mask(self._viewer, scene.plane, role, of_its_size=True)
             if mask is None:
                 continue
-            region, proposal = scene.plane.region, labels()
-            whole = proposal if region is None else region.put(proposal, mask.data)
+            region, found = scene.plane.region, labels()
             if settled:
-                before = mask.proposal
-                mask.propose(whole)
-                mask.proposal = proposal if region is None else region.put(proposal, before)
+                mask.propose(found, region)
             else:
-                mask.preview(whole)
+                mask.preview(found if region is None else region.put(found, mask.data))
         if self._plane is not None and self._plane.key == scene.plane.key:
             self._result = result
             self._tell_found()
-
-    def _known(self, plane: Plane, role: str) -> tuple[NDArray[Any], NDArray[Any]]:
-        """What was proposed for a plane, and what is in its mask now: nothing where it is new."""
-        mask = masks.find_mask(self._viewer, plane, role, of_its_size=True)
-        if mask is None:
-            nothing = np.zeros(plane.size, np.uint8)
-            return nothing, nothing
-        return mask.proposal, mask.data
 
     def check(self, plane: Plane, classes: ClassList) -> None:
         """Refuse what would not go with the strokes on a picture's masks, in whatever plane.

@@ -30,7 +30,7 @@ def show_mask(viewer: Viewer, plane: Plane, item: ResultLayer, classes: ClassLis
 
     Of a stack it is a layer of all planes, in which those that were not segmented are empty.
     """
-    plane = replace(plane, region=None)  # a mask is always of all of it
+    region, plane = plane.region, replace(plane, region=None)  # a mask is always of all of it
     shape = (*plane.stack, *item.data.shape)
     layer = _layer(viewer, plane, item.role, shape)
     if layer is None:
@@ -40,7 +40,10 @@ def show_mask(viewer: Viewer, plane: Plane, item: ResultLayer, classes: ClassLis
     mask = known.mask(plane, classes)
     mask.plane, mask.classes = plane, classes
     set_changed(layer, _placed(plane, item))
-    mask.begin(item.data) if new else mask.propose(item.data)
+    if new:
+        mask.begin(item.data)
+    else:
+        mask.propose(item.data if region is None else item.data[region.box], region)
     mask.wear(item.attributes)
     return mask
 
