@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari import Viewer
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Labels
 from qtpy.QtWidgets import QComboBox, QLineEdit
 from skimage.data import cat
 from skimage.draw import disk
@@ -14,7 +14,9 @@ from superqt import QLabeledDoubleSlider
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.widgets import masks, regions
-from napari_cliper.widgets.planes import shown_plane
+from napari_cliper.widgets.mask import STROKE_PAUSE
+from napari_cliper.widgets.picture_panel import PicturePanel
+from napari_cliper.widgets.planes import chosen_planes, shown_plane
 
 CAT = np.ascontiguousarray(cat()[::2, ::2])  # 150 rows, 226 columns
 
@@ -33,7 +35,7 @@ def test_shapes_lie_where_they_are_drawn(model: ViewerModel, moved: Image) -> No
     corners = [(30, 40), (30, 90), (70, 90), (70, 40)]
     drawn = [moved.data_to_world(corner) for corner in corners]
     shapes = model.add_shapes([drawn], shape_type="polygon", name="here")
-    region = regions.inside(shapes, moved, shown_plane(model, moved))
+    region = regions.inside(shapes, moved)(shown_plane(model, moved))
     rows, columns = region.box
     # A pixel on the edge itself may fall on either side.
     found, expected = (rows.start, rows.stop, columns.start, columns.stop), (30, 71, 40, 91)
@@ -48,14 +50,14 @@ def test_ellipses_are_round_and_lines_have_no_inside(model: ViewerModel) -> None
     shapes.add_ellipses([[(20, 30), (20, 70), (60, 70), (60, 30)]])
     shapes.add_lines([[(0, 0), (149, 225)]])
     found = np.zeros(CAT.shape[:2], bool)
-    region = regions.inside(shapes, picture, plane)
+    region = regions.inside(shapes, picture)(plane)
     found[region.box] = region.inside
     expected = np.zeros_like(found)
     expected[disk((40, 50), 20)] = True
     assert (found != expected).sum() < 150  # of 1257, along the rim
     only = model.add_shapes([[(0, 0), (100, 100)]], shape_type="line", name="line")
     with pytest.raises(NapariCliperError, match="“line” leaves nothing"):
-        regions.inside(only, picture, plane)
+        regions.inside(only, picture)(plane)
 
 
 def test_shapes_of_a_stack_count_on_their_plane(model: ViewerModel) -> None:
@@ -67,12 +69,12 @@ def test_shapes_of_a_stack_count_on_their_plane(model: ViewerModel) -> None:
     for place in range(3):
         model.dims.set_point(0, 5 * place)
         plane = shown_plane(model, stack)
-        assert regions.inside(everywhere, stack, plane).top == 30
+        assert regions.inside(everywhere, stack)(plane).top == 30
         if place == 2:
-            assert regions.inside(shapes, stack, plane).top == 30
+            assert regions.inside(shapes, stack)(plane).top == 30
         else:
             with pytest.raises(NapariCliperError, match="“there” leaves nothing"):
-                regions.inside(shapes, stack, plane)
+                regions.inside(shapes, stack)(plane)
 
 
 def test_a_region_in_pixels_of_a_coarser_mask(model: ViewerModel) -> None:
@@ -80,7 +82,7 @@ def test_a_region_in_pixels_of_a_coarser_mask(model: ViewerModel) -> None:
     picture = model.add_image([finest, CAT], rgb=True)
     shapes = model.add_shapes([[(120, 160), (120, 360), (280, 360), (280, 160)]])
     plane = shown_plane(model, picture, level=1)
-    region = regions.inside(shapes, picture, plane)
+    region = regions.inside(shapes, picture)(plane)
     assert region.box == (slice(30, 70), slice(40, 90))
 
 
@@ -89,18 +91,73 @@ def test_outside_labels(model: ViewerModel) -> None:
     plane = shown_plane(model, picture)
     data = np.zeros(CAT.shape[:2], np.uint8)
     data[:100] = 3
-    region = regions.outside(model.add_labels(data), picture, plane)
+
+    def outside(labels: Labels) -> regions.Region:
+        return regions.outside(labels, picture, [plane])(plane)
+
+    region = outside(model.add_labels(data))
     assert region.box == (slice(100, 150), slice(0, 226))
     assert region.inside.all()
     with pytest.raises(NapariCliperError, match="leaves nothing"):
-        regions.outside(model.add_labels(np.ones_like(data)), picture, plane)
+        outside(model.add_labels(np.ones_like(data)))
     half = model.add_labels(data[::2, ::2], scale=(2, 2), translate=(0.5, 0.5))
     with pytest.raises(NapariCliperError, match="226 × 150 pixels of the masks"):
-        regions.outside(half, picture, plane)
+        outside(half)
     with pytest.raises(NapariCliperError, match="does not lie where"):
-        regions.outside(model.add_labels(data, translate=(20, 20)), picture, plane)
+        outside(model.add_labels(data, translate=(20, 20)))
     pyramid = model.add_labels([data, data[::2, ::2]], multiscale=True)
-    assert regions.outside(pyramid, picture, plane).box == region.box
+    assert outside(pyramid).box == region.box
+
+
+def test_what_the_layers_say_is_noted_before_the_work(model: ViewerModel) -> None:
+    stack = model.add_image(np.stack([CAT[..., 0]] * 3))
+    planes = chosen_planes("all", shown_plane(model, stack))
+    shapes = model.add_shapes([[(30, 40), (30, 90), (70, 90), (70, 40)]], shape_type="rectangle")
+    data = np.zeros(stack.data.shape, np.uint8)
+    data[1, :100] = 3
+    labels = model.add_labels(data)
+    flat = model.add_labels(data[1].copy())
+    wheres = [
+        regions.inside(shapes, stack),
+        regions.outside(labels, stack, planes),
+        regions.outside(flat, stack, planes),
+    ]
+    shapes.data = []
+    for layer in (labels, flat):
+        layer.data[:] = 1
+    boxes = [[where(plane).box for plane in planes] for where in wheres]
+    lower = slice(100, 150), slice(0, 226)
+    assert boxes[0] == [(slice(30, 71), slice(40, 91))] * 3
+    assert boxes[1] == [(slice(0, 150), slice(0, 226)), lower, (slice(0, 150), slice(0, 226))]
+    assert boxes[2] == [lower] * 3
+
+
+def test_only_the_planes_that_are_wanted_are_copied(model: ViewerModel) -> None:
+    stack = model.add_image(np.stack([CAT[..., 0]] * 3))
+    plane = shown_plane(model, stack).at((1,))
+    labels = model.add_labels(np.zeros(stack.data.shape, np.uint8))
+    where = regions.outside(labels, stack, [plane])
+    assert where(plane).inside.all()
+    with pytest.raises(KeyError):
+        where(plane.at((2,)))
+
+
+def test_lazy_labels_are_read_when_a_plane_s_turn_comes(model: ViewerModel) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    class Lazy:
+        shape, dtype, ndim = (3, *CAT.shape[:2]), np.dtype(np.uint8), 3
+
+        def __getitem__(self, index: Any) -> np.ndarray:
+            asked.append(index)
+            return np.zeros(self.shape, self.dtype)[index]
+
+    stack = model.add_image(np.stack([CAT[..., 0]] * 3))
+    planes = chosen_planes("all", shown_plane(model, stack))
+    where = regions.outside(model.add_labels(Lazy()), stack, planes)
+    asked.clear()
+    assert where(planes[2]).inside.all()
+    assert asked == [(2,)]
 
 
 class Part:
@@ -140,7 +197,7 @@ def test_only_what_the_shapes_hold_is_segmented(
     outside[20:121, 40:181] = False
     assert not found[outside].any()
     # The same as the picture cut out.
-    cut = regions.inside(shapes, picture, shown_plane(viewer, picture)).box
+    cut = regions.inside(shapes, picture)(shown_plane(viewer, picture)).box
     alone = viewer.add_image(CAT[cut], name="alone")
     part.dock.widget.show_picture(alone)
     part.run("All of the picture")
@@ -162,6 +219,34 @@ def test_only_what_the_shapes_hold_is_segmented(
     mask.data_setitem((np.array([3]), np.array([3])), 300)
     part.run("Inside “box”")
     assert mask.data[3, 3] == 300
+
+
+def test_strokes_while_a_part_waits_for_the_brush_are_not_proposed(
+    viewer: Viewer, part: Part
+) -> None:
+    viewer.add_image(CAT, name="photo")
+    part.run("All of the picture")
+    viewer.add_shapes([[(20, 40), (20, 180), (120, 180), (120, 40)]], name="box")
+    (mask,) = part.dock.labels("refined")
+    known = masks.of(mask)
+    assert known is not None
+    mask.paint((140, 200), 7)
+    with mask.block_history():  # as napari does from pressing the button to letting it go
+        mask.paint((5, 5), 7)
+        part.run("Inside “box”")
+        mask.paint((60, 90), 7)
+        mask.paint((5, 200), 7)
+        painted = mask.data == 7
+        waiting = known.proposal.copy()
+        part.dock.part(QLabeledDoubleSlider, "background").setValue(0.95)
+        part.dock.settle()
+    part.dock.qtbot.wait(2 * STROKE_PAUSE)
+    part.dock.settle()
+    assert np.array_equal(mask.data == 7, painted)
+    assert not (known.proposal == 7).any()
+    assert (known.proposal != waiting).any()  # the slider's move waited, too, and is written
+    free = ~painted
+    assert np.array_equal(mask.data[free], known.proposal[free])
 
 
 def test_sliders_go_on_in_the_region(viewer: Viewer, part: Part) -> None:
@@ -225,6 +310,9 @@ def test_shapes_on_some_planes_of_a_stack(viewer: Viewer, part: Part) -> None:
     planes.setText("all")
     part.run("Inside “box”")
     assert [bool(plane.any()) for plane in part.data()] == [False, False, True]
+    assert part.dock.status.text() == "1 plane segmented."
+    panel = part.dock.widget.findChild(PicturePanel)
+    assert [plane.region for plane in panel.planes()] == [None] * 3  # found in the worker
     planes.setText("0-1")
     part.dock.run()
     assert "“box” leaves nothing" in part.dock.status.text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker, Signal
@@ -71,12 +72,13 @@ class PicturePanel(QWidget):
         self._viewer.dims.events.ndim.disconnect(self.look)
 
     def planes(self) -> list[Plane]:
-        """All planes that are wanted.
+        """All planes that are wanted; which part of each is found when its turn comes.
 
         Raises
         ------
         NapariCliperError
-            No picture is open, it is not shown as one can segment it, or has no such planes.
+            No picture is open, it is not shown as one can segment it, has no such planes, or the
+            part does not fit it.
         """
         layer = self.box.layer
         if layer is None:
@@ -86,17 +88,8 @@ class PicturePanel(QWidget):
         level = self._level.currentIndex()
         shown = shown_plane(self._viewer, layer, level if layer.multiscale else None)
         planes = chosen_planes(self._planes.text(), shown)
-        if len(planes) == 1:
-            return [planes[0].part(self._where.region(layer, planes[0]))]
-        found, failed = [], None
-        for plane in planes:
-            try:
-                found.append(plane.part(self._where.region(layer, plane)))
-            except NapariCliperError as error:  # nothing of this plane is wanted
-                failed = failed or error
-        if not found and failed is not None:
-            raise failed
-        return found
+        where = self._where.where(layer, planes)
+        return [replace(plane, where=where) for plane in planes]
 
     def look(self, event: Any = None) -> None:
         """Ask what the chosen picture has several of."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
 
-    from napari_cliper.widgets.regions import Region
+    from napari_cliper.widgets.regions import Region, Where
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class Plane:
         Pixels of its masks, None for the picture's own.
     region : Region or None
         The part of it that is looked at; None for all of it.
+    where : callable or None
+        Finds the region, see `found`; None where that is done.
     pyramid : tuple of array-like
         The picture at all its resolutions, the finest first; () if there is only `data`.
     """
@@ -73,6 +75,7 @@ class Plane:
     shape: tuple[int, ...] = ()
     mask_size: tuple[int, int] | None = None
     region: Region | None = None
+    where: Where | None = None
     pyramid: tuple[Any, ...] = ()
 
     @property
@@ -126,6 +129,18 @@ class Plane:
         world = Affine(affine_matrix=self.whole["affine"])(inner((*place, 0, 0)))
         point = tuple(float(at) for at in world[: len(place)])
         return replace(self, index=(*map(int, place), *self.index[-2:]), point=point)
+
+    def found(self) -> Plane:
+        """It with the region that is wanted; may take long, and is for any thread.
+
+        Raises
+        ------
+        Nowhere
+            There is nothing of it in the wanted part.
+        """
+        if self.where is None:
+            return self
+        return replace(self, where=None).part(self.where(self))
 
     def part(self, region: Region | None) -> Plane:
         """A part of it; of a pyramid, the coarsest resolution is read that shows it well enough."""

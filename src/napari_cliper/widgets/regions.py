@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 OPEN = ("line", "path")  # shapes without an inside
 ROUND = 64  # corners that an ellipse is drawn with
+
+
+class Nowhere(NapariCliperError):
+    """There is nothing of a plane in the part that is wanted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +51,12 @@ class Region:
 
         Raises
         ------
-        NapariCliperError
+        Nowhere
             There are none.
         """
         rows, columns = np.flatnonzero(where.any(axis=1)), np.flatnonzero(where.any(axis=0))
         if not rows.size:
-            raise NapariCliperError(
+            raise Nowhere(
                 f"{name} leaves nothing of the picture to segment: move it over the picture, or "
                 "choose all of the picture."
             )
@@ -87,14 +93,14 @@ class Region:
         return whole
 
 
-def shown(viewer: Viewer, picture: Image, plane: Plane) -> Region:
-    """What the window shows of a plane.
+Where = Callable[["Plane"], Region]
+"""Finds a part of a plane, in any thread: it has noted what the layers said when it was made.
 
-    Raises
-    ------
-    NapariCliperError
-        Nothing of it.
-    """
+It raises `Nowhere` if there is nothing of that plane in it."""
+
+
+def shown(viewer: Viewer, picture: Image) -> Where:
+    """What the window shows of the planes of a picture."""
     camera, dims = viewer.scene.camera, viewer.dims
     half = np.array(viewer.canvas.size) / camera.zoom / 2
     corners = []
@@ -104,6 +110,10 @@ def shown(viewer: Viewer, picture: Image, plane: Plane) -> Region:
             which = dims.displayed[-2:].index(axis)
             point[axis] = camera.center[-2:][which] + at * half[which]
         corners.append(picture.world_to_data(point)[-2:])
+    return partial(_within, np.array(corners))
+
+
+def _within(corners: NDArray[Any], plane: Plane) -> Region:
     # Pixel i reaches from i - 0.5 to i + 0.5; what is seen of it is enough.
     first = np.clip(np.floor(np.min(corners, axis=0) + 0.5), 0, plane.full).astype(int)
     last = np.clip(np.ceil(np.max(corners, axis=0) + 0.5), 0, plane.full).astype(int)
@@ -114,50 +124,71 @@ def shown(viewer: Viewer, picture: Image, plane: Plane) -> Region:
     return Region.of(where, "What the window shows")
 
 
-def inside(shapes: Shapes, picture: Image, plane: Plane) -> Region:
-    """What lies inside the shapes of a layer; of a stack's, those on this plane.
-
-    Raises
-    ------
-    NapariCliperError
-        Nothing does.
-    """
-    where = np.zeros(plane.size, bool)
-    scale = np.divide(plane.size, plane.full)
+def inside(shapes: Shapes, picture: Image) -> Where:
+    """What lies inside the shapes of a layer; of a stack's, those on the plane."""
+    move = _mover(shapes, picture)
+    outlines = []
     for corners, kind in zip(shapes.data, shapes.shape_type, strict=True):
         if kind in OPEN:
             continue
-        placed = np.array([_in_picture(shapes, corner, picture) for corner in corners])
-        if placed.shape[1] > 2 and not _on(placed[:, :-2], plane.place):
-            continue
+        placed = move(np.asarray(corners))
         outline = _ellipse(placed[:, -2:]) if kind == "ellipse" else placed[:, -2:]
-        where |= polygon2mask(plane.size, (outline + 0.5) * scale - 0.5)
-    return Region.of(where, f"“{shapes.name}”")
+        outlines.append((placed[:, :-2], outline))
+    return partial(_inside, outlines, f"“{shapes.name}”")
 
 
-def outside(labels: Labels, picture: Image, plane: Plane) -> Region:
-    """Where a layer of labels has none; of a stack's, on this plane.
+def _inside(
+    outlines: Sequence[tuple[NDArray[Any], NDArray[Any]]], name: str, plane: Plane
+) -> Region:
+    where = np.zeros(plane.size, bool)
+    scale = np.divide(plane.size, plane.full)
+    for before, outline in outlines:
+        if _on(before, plane.place):
+            where |= polygon2mask(plane.size, (outline + 0.5) * scale - 0.5)
+    return Region.of(where, name)
+
+
+def outside(labels: Labels, picture: Image, planes: Sequence[Plane]) -> Where:
+    """Where a layer of labels has none; of a stack's, on the plane.
+
+    Parameters
+    ----------
+    labels : Labels
+    picture : Image
+    planes : sequence of Plane
+        Those that will be asked for; pixels in memory are copied for no others.
 
     Raises
     ------
     NapariCliperError
-        It has another size, lies elsewhere, or has labels everywhere.
+        The layer has another size, or lies elsewhere.
     """
     data = labels.data[0] if labels.multiscale else labels.data
+    plane = planes[0]
     if not _same_ground(labels, data.shape[-2:], picture, plane):
         raise NapariCliperError(
             f"“{labels.name}” does not lie where “{picture.name}” lies: move it there, or choose "
             "all of the picture."
         )
-    if data.shape == (*plane.stack, *plane.size):
-        data = data[plane.place]
-    if data.shape != plane.size:
+    if data.shape not in (plane.size, (*plane.stack, *plane.size)):
         height, width = plane.size
         raise NapariCliperError(
             f"“{labels.name}” has not the {width} × {height} pixels of the masks: choose a layer "
             "that has, or all of the picture."
         )
-    return Region.of(np.asarray(data) == 0, f"“{labels.name}”")
+    one_for_all = data.shape == plane.size
+
+    def place_of(plane: Plane) -> tuple[int, ...]:
+        return () if one_for_all else plane.place
+
+    def read(place: tuple[int, ...]) -> NDArray[np.bool_]:
+        return np.asarray(data[place]) == 0
+
+    free: Callable[[tuple[int, ...]], NDArray[np.bool_]] = read
+    if isinstance(data, np.ndarray):  # somebody may paint there before a plane's turn comes
+        free = {place: read(place) for place in {place_of(one) for one in planes}}.__getitem__
+    name = f"“{labels.name}”"
+    return lambda plane: Region.of(free(place_of(plane)), name)
 
 
 def _same_ground(labels: Labels, size: tuple[int, ...], picture: Image, plane: Plane) -> bool:
@@ -170,17 +201,25 @@ def _same_ground(labels: Labels, size: tuple[int, ...], picture: Image, plane: P
     return True
 
 
-def _in_picture(shapes: Shapes, corner: NDArray[Any], picture: Image) -> NDArray[Any]:
-    """A corner in the picture's pixels, as far as the shapes have axes."""
-    world = shapes.data_to_world(corner)
-    missing = picture.ndim - len(world)
-    found = picture.world_to_data((*(0.0,) * missing, *world))
-    return np.asarray(found[max(0, missing) :])
+def _mover(shapes: Shapes, picture: Image) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Moves corners (n, D) into the picture's pixels, as far as the shapes have axes."""
+
+    def moved(corner: NDArray[Any]) -> NDArray[Any]:
+        world = shapes.data_to_world(corner)
+        missing = picture.ndim - len(world)
+        found = picture.world_to_data((*(0.0,) * missing, *world))
+        return np.asarray(found[max(0, missing) :])
+
+    # Both ways are affine: where one point and the steps along the axes go tells of all points.
+    origin = moved(np.zeros(shapes.ndim))
+    steps = np.array([moved(step) - origin for step in np.eye(shapes.ndim)])
+    return lambda corners: corners @ steps + origin
 
 
 def _on(before: NDArray[Any], place: Sequence[int]) -> bool:
-    """Whether a shape lies on a plane: its places along the axes before the plane's."""
-    return bool((np.abs(before - np.array(place)[-before.shape[1] :]) <= 0.5).all())
+    """Whether a shape lies on a plane: its places along the axes before the plane's, if any."""
+    axes = before.shape[1]
+    return not axes or bool((np.abs(before - np.array(place)[-axes:]) <= 0.5).all())
 
 
 def _ellipse(corners: NDArray[Any]) -> NDArray[Any]:

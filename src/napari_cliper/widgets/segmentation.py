@@ -16,6 +16,7 @@ from napari_cliper.widgets import warm_up
 from napari_cliper.widgets.jobs import Part
 from napari_cliper.widgets.planes import Plane
 from napari_cliper.widgets.preferences import Preferences
+from napari_cliper.widgets.regions import Nowhere
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -148,7 +149,8 @@ class PlanesDone:
     def summary(self) -> str:
         """Both in a few sentences."""
         odd = [ODD.format(self.odd)] if self.odd else []
-        return "\n".join([f"{self.count} planes segmented.", *odd, *self.failures])
+        planes = "plane" if self.count == 1 else "planes"
+        return "\n".join([f"{self.count} {planes} segmented.", *odd, *self.failures])
 
 
 # What took long and may be wanted again, for all docks of the process. One model only, since it may
@@ -165,15 +167,17 @@ def segmentation(request: Request) -> Steps[Segmented]:
     Raises
     ------
     NapariCliperError
-        If weights or device are not there, the picture cannot be read or a word is too long.
+        If nothing of the plane is wanted, weights or device are not there, the picture cannot be
+        read or a word is too long.
     """
-    return in_turn(_segment(request))
+    request = replace(request, plane=request.plane.found())
+    return (yield from in_turn(_segment(request)))
 
 
 def segmentations(requests: Sequence[Request]) -> Generator[Step | Part, None, PlanesDone]:
     """Segment several planes of a picture, one after the other; each arrives as a `Part`.
 
-    A plane that cannot be read keeps no other from it.
+    A plane that cannot be read keeps no other from it; one that nothing is wanted of is left out.
 
     Raises
     ------
@@ -183,28 +187,40 @@ def segmentations(requests: Sequence[Request]) -> Generator[Step | Part, None, P
     from napari_cliper.cliper.steps import Step
 
     warm_up.wait()
+    nowhere: list[NapariCliperError] = []
     failures: list[NapariCliperError] = []
-    last: Segmented | None = None
-    odd = 0
-    yield from in_turn(_prepare(requests[0]))
+    count = odd = 0
+    prepared = False
     for number, request in enumerate(requests, 1):
+        name = f"Plane {number} of {len(requests)}"
+        if request.plane.where is not None:
+            yield Step(f"{name}: Looking for its part", number - 1, len(requests))
+        try:
+            request = replace(request, plane=request.plane.found())
+        except Nowhere as error:
+            nowhere.append(error)
+            continue
+        if not prepared:
+            yield from in_turn(_prepare(request))
+            prepared = True
         steps = in_turn(_segment(request))
         try:
             while True:
                 step = next(steps)
-                name = f"Plane {number} of {len(requests)}: {step.name}"
-                yield step if step.notice else Step(name, number - 1, len(requests))
+                told = f"{name}: {step.name}"
+                yield step if step.notice else Step(told, number - 1, len(requests))
         except StopIteration as stop:
-            last = stop.value
-            odd += last.odd
-            yield Part(last)
+            segmented: Segmented = stop.value
+            count += 1
+            odd += segmented.odd
+            yield Part(segmented)
         except NapariCliperError as error:
             failures.append(error)
         finally:
             steps.close()
-    if last is None:
-        raise failures[0]
-    return PlanesDone(len(requests) - len(failures), tuple(map(str, failures)), odd)
+    if not count:
+        raise [*failures, *nowhere][0]
+    return PlanesDone(count, tuple(map(str, failures)), odd)
 
 
 def encoding_of(plane: Plane, model: Model, download: bool = False) -> Steps[Encoding]:

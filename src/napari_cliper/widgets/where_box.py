@@ -14,11 +14,13 @@ from napari_cliper.widgets.parts import narrow
 from napari_cliper.widgets.picture_box import LAYER_EVENTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.layers import Image
     from napari.viewer import Viewer
 
     from napari_cliper.widgets.planes import Plane
-    from napari_cliper.widgets.regions import Region
+    from napari_cliper.widgets.regions import Where
 
 ALL, SHOWN = "All of the picture", "What the window shows"
 
@@ -40,23 +42,23 @@ class WhereBox(QComboBox):
         for event in LAYER_EVENTS:
             getattr(self._viewer.layers.events, event).disconnect(self.refresh)
 
-    def region(self, picture: Image, plane: Plane) -> Region | None:
-        """The chosen part of a plane; None for all of it.
+    def where(self, picture: Image, planes: Sequence[Plane]) -> Where | None:
+        """How the chosen part of each plane is found; None for all of it.
 
         Raises
         ------
         NapariCliperError
-            There is nothing of the picture in it.
+            The chosen labels do not fit the picture.
         """
         index = self.currentIndex()
         if index <= 0:
             return None
         if index == 1:
-            return regions.shown(self._viewer, picture, plane)
+            return regions.shown(self._viewer, picture)
         layer = self._layers[index - 2]
         if isinstance(layer, Shapes):
-            return regions.inside(layer, picture, plane)
-        return regions.outside(layer, picture, plane)
+            return regions.inside(layer, picture)
+        return regions.outside(layer, picture, planes)
 
     def refresh(self, event: object = None) -> None:
         """Read the viewer's layers again; the choice stays, or goes back to all of the picture."""
