@@ -8,8 +8,8 @@ import numpy as np
 import typer
 
 from napari_cliper.annotation.class_list import ClassList
+from napari_cliper.cli.outcome import stems_of, summary
 from napari_cliper.cli.reporter import Reporter
-from napari_cliper.cli.segment import stems_of, summary
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.images import Percentiles
 

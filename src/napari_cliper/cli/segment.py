@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.table import Table
 
 from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.cli import options
+from napari_cliper.cli.large import segment_large
+from napari_cliper.cli.outcome import stems_of, summary
 from napari_cliper.cli.reporter import Reporter
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.images import normalised, to_rgb
@@ -21,7 +21,6 @@ from napari_cliper.models.schema import CLIPER
 if TYPE_CHECKING:
     from napari_cliper.cliper.steps import Steps
     from napari_cliper.segmenter import Result, Segmenter
-    from napari_cliper.tiles.stored import StoredResult
 
 Present = Annotated[
     str | None,
@@ -100,8 +99,6 @@ def segment(
     if window is not None and not (tiles or detail):
         raise NapariCliperError("A --window is one of --tiles or --detail: give either, too.")
     if tiles:
-        from napari_cliper.cli.large import segment_large
-
         segment_large(images, class_list, present, model, window, cut_off, output, overwrite)
         return
     for image in images:
@@ -168,36 +165,3 @@ def plan(images: list[Path], output: Path, classes: ClassList, overwrite: bool) 
     except NapariCliperError as error:
         raise NapariCliperError(f"{error} Here: --overwrite, or another --output.") from error
     return targets
-
-
-def stems_of(images: list[Path]) -> list[str]:
-    """What the results of each picture are called after.
-
-    Raises
-    ------
-    NapariCliperError
-        Two pictures would be written to the same file.
-    """
-    stems: dict[str, Path] = {}
-    for image in images:
-        if image.stem in stems:
-            raise NapariCliperError(
-                f"{stems[image.stem]} and {image} would be written to the same files: "
-                "segment them into different folders."
-            )
-        stems[image.stem] = image
-    return list(stems)
-
-
-def summary(
-    name: str, result: "Result | StoredResult", labels: NDArray[np.integer], seconds: float
-) -> Table:
-    """What was found: class, presence, share of pixels; and how long it took."""
-    table = Table(title=f"{name}: {seconds:.1f} s", title_justify="left")
-    table.add_column("class")
-    for column in ("presence", "share of pixels"):
-        table.add_column(column, justify="right")
-    for entry, presence in zip(result.classes, result.presence, strict=True):
-        share = np.mean(labels == entry.id)
-        table.add_row(entry.name, f"{presence:.2f}", f"{share:.1%}")
-    return table
