@@ -9,6 +9,7 @@ from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.widgets.contrast_button import ContrastButton
 from napari_cliper.widgets.encoded_mark import EncodedMark
 from napari_cliper.widgets.parts import beside, narrow, part
 from napari_cliper.widgets.picture_box import PictureBox
@@ -41,6 +42,7 @@ class PicturePanel(QWidget):
             PictureBox(viewer), "image", "The picture to segment; of a stack, the plane shown"
         )
         self.encoded = part(EncodedMark(viewer, self.box, workspace), "encoded", "")
+        self._contrast = ContrastButton(viewer, self.box)
         self._planes = part(
             QLineEdit(),
             "planes",
@@ -59,7 +61,7 @@ class PicturePanel(QWidget):
         layout.addLayout(beside(QLabel("Picture"), narrow(self.box), self.encoded))
         layout.addWidget(self._planes)
         layout.addWidget(self._level)
-        layout.addWidget(self._where)
+        layout.addLayout(beside(self._where, self._contrast))
         self._planes.returnPressed.connect(self.submitted)
         self.box.layer_changed.connect(self.look)
         viewer.dims.events.ndim.connect(self.look)
@@ -68,6 +70,7 @@ class PicturePanel(QWidget):
     def stop(self) -> None:
         """Watch nothing any more: the dock goes."""
         self.encoded.stop()
+        self._contrast.stop()
         self._where.stop()
         self._viewer.dims.events.ndim.disconnect(self.look)
 
