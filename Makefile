@@ -47,7 +47,8 @@ demo: $(VENV)/.installed-demo ## install, then segment two photographs with the 
 ## Test it
 
 test-fast: qt-libraries $(VENV)/.installed-test ## run the tests that need neither a window nor models of real size
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not (slow or window or weights)" $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto \
+		-m "not (slow or window or weights)" $(PYTEST_ARGS)
 
 test: qt-libraries $(VENV)/.installed-test ## install, then run the tests (about 25 minutes)
 	$(PYTEST) -m "not slow" $(COVERAGE) $(PYTEST_ARGS)

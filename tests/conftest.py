@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from marks import MARKED
+
 # Nothing of whoever runs the tests is read or written: settings, caches, weights. This stands
 # here, and not in a fixture, because napari and huggingface_hub read it when they are imported.
 _CACHES = tempfile.TemporaryDirectory(prefix="napari-cliper-tests-")
@@ -20,23 +22,6 @@ os.environ["HF_HUB_CACHE"] = f"{_CACHES.name}/hub"
 os.environ.pop("NAPARI_CLIPER_WEIGHTS", None)
 # The same result whatever the processor has; what “auto” takes by itself has tests of its own.
 os.environ["NAPARI_CLIPER_PRECISION"] = "float32"
-
-# What `make test-fast` leaves out, by where it lies: the one place where tests get these marks, but
-# for a single test that bears its own. pyproject.toml says what they mean.
-MARKED = {
-    "window": ("napari", "test_wheel.py"),
-    "weights": (
-        *("batch", "benchmark", "tiles"),
-        *("cli/test_batch.py", "cli/test_evaluate.py", "cli/test_info.py", "cli/test_segment.py"),
-        *("cliper/test_precision.py", "evaluation/test_runner.py", "files/test_session_kill.py"),
-        *("fuzz/test_segmentation.py", "models/test_dinov2.py", "models/test_dual_encoder.py"),
-        *("models/test_loading.py", "models/test_open_clip_towers.py"),
-        *("models/test_stable_diffusion.py", "models/test_timm_towers.py"),
-        *("test_code_blocks.py", "test_contributing.py", "test_encoding_files.py"),
-        *("test_encodings.py", "test_examples.py", "test_inspector.py", "test_out_of_memory.py"),
-        *("test_result.py", "test_security.py", "test_segmenter.py"),
-    ),
-}
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses

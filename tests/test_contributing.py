@@ -17,7 +17,11 @@ from napari_cliper import ClassList, load_labels, save_labels
 
 TOP = Path(__file__).parents[1]
 # A block's place is the last that the lines before it name: a file, and maybe a line of it.
-BLOCK = re.compile(r"`(src/[\w./]+)`(?:, below `(\S+)`)?:?\n\n```\w+\n(.+?)^```$", re.DOTALL | re.M)
+BLOCK = re.compile(
+    r"`(?P<file>src/[\w./]+)`(?:, (?P<side>above|below) `(?P<line>\S+)`)?:?\n\n"
+    r"```\w+\n(?P<text>.+?)^```$",
+    re.DOTALL | re.MULTILINE,
+)
 MAIN = "from napari_cliper.cli import main; main()"
 
 
@@ -30,21 +34,24 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(TOP / name, top / name, ignore=passed)
     (top / "docs").mkdir()
     shutil.copy(TOP / "docs" / "formats.md", top / "docs")
-    blocks = BLOCK.findall((TOP / "CONTRIBUTING.md").read_text("utf-8"))
+    blocks = list(BLOCK.finditer((TOP / "CONTRIBUTING.md").read_text("utf-8")))
     assert len(blocks) == 6
-    for place, below, block in blocks:
-        add(top / place, below, block)
+    for block in blocks:
+        add(block, top)
     return top
 
 
-def add(file: Path, below: str, block: str) -> None:
-    """Put a block below a line, at a file's end, or into a new file."""
-    if not below:
+def add(block: re.Match[str], top: Path) -> None:
+    """Put a block above or below a line, at a file's end, or into a new file."""
+    file, text = top / block["file"], block["text"]
+    if block["line"] is None:
         with file.open("a", encoding="utf-8") as end:
-            end.write(f"\n{block}" if end.tell() else block)
+            end.write(f"\n{text}" if end.tell() else text)
         return
-    before, line, after = re.split(rf"^( *{below}\n)", file.read_text("utf-8"), flags=re.M)
-    file.write_text(before + line + block + after, "utf-8")
+    line = re.compile(rf"^( *{re.escape(block['line'])}\n)", re.MULTILINE)
+    before, found, after = line.split(file.read_text("utf-8"))
+    parts = [text, "\n", found] if block["side"] == "above" else [found, text]
+    file.write_text("".join([before, *parts, after]), "utf-8")
 
 
 def run(copy: Path, *arguments: object, cwd: Path = TOP) -> str:

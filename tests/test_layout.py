@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import MARKED
+from marks import MARKED
 
 TESTS = Path(__file__).parent
 SOURCE = TESTS.parent / "src" / "napari_cliper"
@@ -18,6 +18,7 @@ CROSSING = {
     "test_examples.py": "the notebooks in docs/examples",
     "test_layout.py": "this",
     "test_no_float64.py": "all computing",
+    "test_pictures_of_docs.py": "who draws what the pages show",
     "test_security.py": "what docs/security.md promises",
     "test_wheel.py": "what is published",
 }

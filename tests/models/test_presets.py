@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.models.loading import make_settings
@@ -26,16 +27,23 @@ from napari_cliper.models.schema import (
 )
 
 NAMES = ["small", "base", "large", "huge"]
+MANIFEST = BUILT_IN.parents[1] / "napari.yaml"
 
 
 def test_names_in_order_of_size():
     presets = load_presets()
-    assert list(presets) == NAMES
+    assert [name for name in presets if name in NAMES] == NAMES
     sizes = [preset.size_mb for preset in presets.values()]
     assert sizes == sorted(sizes)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_the_preferences_offer_each():
+    manifest = yaml.safe_load(MANIFEST.read_text("utf-8"))
+    properties = manifest["contributions"]["configurations"]["segmentation"]["properties"]
+    assert properties["preset"]["enum"] == ["auto", *load_presets()]
+
+
+@pytest.mark.parametrize("name", load_presets())
 def test_each_is_complete(name):
     preset = get_preset(name)
     make_settings(preset)  # every setting is known and in its range
