@@ -125,7 +125,8 @@ scribbles: $(VENV)/.installed-test ## print what scribbles bring: make scribbles
 ## Show and publish it
 
 docs: qt-libraries $(VENV)/.installed-dev ## build the site into docs/_build/html; a warning is an error
-	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going docs docs/_build/html
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going \
+		--doctree-dir docs/_build/doctrees docs docs/_build/html
 
 # All of docs/images. None needs data from outside; the last one segments a picture of
 # 20,000 x 20,000 pixels, and the figures that docs/large-pictures.md tells of it are this machine's.

@@ -37,6 +37,8 @@ smartquotes = False  # else options lose one of their dashes
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
+nb_execution_in_temp = True  # the notebook saves a file
+nb_output_stderr = "remove"  # tqdm complains of ipywidgets
 
 # `Names` in docstrings are links where there is something to link to.
 default_role = "py:obj"
