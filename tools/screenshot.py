@@ -2,8 +2,8 @@
 
 The docks are opened from the plugin, a photograph from the samples; words are segmented, corrected
 and looked into, and a folder is worked through, as a person would. Writes window.png, export.png,
-inspector.png, methods.png and batch.png; the others are by screenshot_tutorial.py. On a machine
-without a screen, run it under xvfb-run.
+inspector.png, methods.png, batch.png and large.png; the others are by screenshot_tutorial.py. On a
+machine without a screen, run it under xvfb-run.
 """
 
 import sys
@@ -11,7 +11,9 @@ import tempfile
 from contextlib import chdir
 from pathlib import Path
 
+import dask.array
 import napari
+import numpy as np
 import skimage.data
 import skimage.io
 from event_loop import wait, wait_until
@@ -68,6 +70,7 @@ def main(folder: Path) -> None:
     take(viewer, folder / "methods.png")
     viewer.close()
     take_batch(folder / "batch.png")
+    take_large(folder / "large.png")
 
 
 def take_batch(path: Path) -> None:
@@ -94,6 +97,36 @@ def take_batch(path: Path) -> None:
         press(widget, "batch-review")
         review = viewer.window.add_plugin_dock_widget("napari-cliper", "Review pictures")[1]
         wait_until(lambda: review.desk.entry is not None and review.idle)
+        widget._docking.come_forward()
+        take(viewer, path)
+        viewer.close()
+
+
+def take_large(path: Path) -> None:
+    """Photograph a run over a mosaic of photographs, whose labels lie on disk."""
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(*SIZE)
+    photographs = (
+        skimage.data.cat,
+        skimage.data.coffee,
+        skimage.data.astronaut,
+        skimage.data.rocket,
+    )
+    cat, coffee, astronaut, rocket = (
+        photograph()[:300, :400].repeat(3, 0).repeat(3, 1) for photograph in photographs
+    )
+    mosaic = np.vstack([np.hstack([cat, coffee]), np.hstack([astronaut, rocket])])
+    mosaic = dask.array.from_array(mosaic, (600, 600, 3))
+    viewer.add_image(mosaic, name="mosaic", rgb=True)
+    _, words = viewer.window.add_plugin_dock_widget("napari-cliper", "Segment with text")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-cliper", "Segment large pictures")
+    words.findChild(ClassBox, "cliper-classes").setPlainText("cat\ncup\nrocket\nperson")
+    preset = words.findChild(QComboBox, "cliper-preset")
+    preset.setCurrentIndex(preset.findData("small"))
+    with tempfile.TemporaryDirectory() as name, chdir(name):
+        widget.findChild(QLineEdit, "cliper-large-output").setText("mosaic_labels.zarr")
+        press(widget, "large-start")
+        wait_until(lambda: not widget._job.running)
         widget._docking.come_forward()
         take(viewer, path)
         viewer.close()

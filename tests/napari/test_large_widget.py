@@ -316,10 +316,10 @@ def test_how_many_windows_there_are_is_told(large: Large, tmp_path: Path) -> Non
     assert large.count == ""
     Image.fromarray(CAT).save(tmp_path / "photo.png")
     large.viewer.open(tmp_path / "photo.png", plugin="napari")
-    assert large.count == "2 × 150 pixels"
+    assert large.count == "2 windows of 150 pixels"
     large.window.setValue(0)
     assert large.window.text() == "usual"
-    assert large.count == "8 × 100 pixels"
+    assert large.count == "8 windows of 100 pixels"
     assert large.output.placeholderText() == str(tmp_path / "photo_labels.zarr")
     large.window.setValue(5)
     assert large.count == "no such windows"

@@ -226,7 +226,9 @@ class LargeWidget(QWidget):
 
     def _tell_count(self, known: tuple[int, int]) -> None:
         side, number = known
-        self._count.setText(f"{number:,} × {side:,} pixels" if number > 1 else "the whole picture")
+        self._count.setText(
+            f"{number:,} windows of {side:,} pixels" if number > 1 else "the whole picture"
+        )
 
     def _choose(self) -> None:
         begin = self._output.text() or self._output.placeholderText()
