@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from skimage.data import cat
 
 from napari_cliper.widgets import InspectWidget
-from napari_cliper.widgets.help_dialog import SHORTCUTS
+from napari_cliper.widgets.help_dialog import SHORTCUTS, HelpDialog
 
 WIDTH = 280
 
@@ -118,7 +118,7 @@ def test_our_keys_are_none_of_naparis(viewer: Viewer, dock: Any) -> None:
 
 def test_the_help_lists_the_keys(dock: Any) -> None:
     dock.click(dock.part(QAbstractButton, "help"))
-    dialog = dock.widget._help_dialog
+    dialog = dock.widget.findChild(HelpDialog)
     assert dialog.isVisible()
     text = dialog.findChild(QLabel).text()
     for key in SHORTCUTS:

@@ -104,3 +104,14 @@ def test_pages_that_lead_in_a_circle(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(NapariCliperError, match="lead in a circle"), open_picture(path):
         pass
+
+
+def test_chunks_larger_than_memory_are_not_unpacked(tmp_path: Path) -> None:
+    huge = {"shape": (300, 300), "chunks": (2**16, 2**16), "dtype": np.uint8}
+    zarr.create_array(tmp_path / "array.zarr", **huge)
+    group = zarr.create_group(tmp_path / "levels.zarr")
+    group.create_array("0", **huge)
+    group.attrs["ome"] = {"multiscales": [{"datasets": [{"path": "0"}]}]}
+    for name in ("array.zarr", "levels.zarr"):
+        with pytest.raises(NapariCliperError, match="smaller chunks"), open_picture(tmp_path / name):
+            pass

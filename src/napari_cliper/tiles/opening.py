@@ -11,6 +11,7 @@ import numpy as np
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.pictures import explained, read_picture
 from napari_cliper.files.tiff_bounds import check_chain
+from napari_cliper.files.zarr_bounds import check_chunks
 from napari_cliper.tiles.picture import Lazy
 
 COLORS = (3, 4)
@@ -54,12 +55,15 @@ def _zarr_levels(path: Path) -> list[Lazy]:
         raise NapariCliperError(f"“{path}” is no Zarr folder: give one, or a picture's file.")
     root = zarr.open(path, mode="r")
     if isinstance(root, zarr.Array):
+        check_chunks(root, path)
         return [root]
     described: Any = root.attrs.get("ome", root.attrs)
     scales = described.get("multiscales")
     if not scales:
         raise NapariCliperError(f"“{path}” holds no picture that OME-Zarr knows: give its array.")
     levels: list[Any] = [root[entry["path"]] for entry in scales[0]["datasets"]]
+    for level in levels:
+        check_chunks(level, path)
     return levels
 
 
