@@ -113,5 +113,8 @@ def test_chunks_larger_than_memory_are_not_unpacked(tmp_path: Path) -> None:
     group.create_array("0", **huge)
     group.attrs["ome"] = {"multiscales": [{"datasets": [{"path": "0"}]}]}
     for name in ("array.zarr", "levels.zarr"):
-        with pytest.raises(NapariCliperError, match="smaller chunks"), open_picture(tmp_path / name):
+        with (
+            pytest.raises(NapariCliperError, match="smaller chunks"),
+            open_picture(tmp_path / name),
+        ):
             pass
