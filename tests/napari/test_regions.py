@@ -160,6 +160,32 @@ def test_lazy_labels_are_read_when_a_plane_s_turn_comes(model: ViewerModel) -> N
     assert asked == [(2,)]
 
 
+@pytest.mark.parametrize("moved", [{"translate": (1, 0, 0)}, {"scale": (2, 1, 1)}, {}])
+def test_labels_of_other_planes_exclude_nothing(model: ViewerModel, moved: dict[str, Any]) -> None:
+    stack = model.add_image(np.stack([CAT[..., 0]] * 3))
+    planes = chosen_planes("all", shown_plane(model, stack))
+    data = np.zeros(stack.data.shape, np.uint8)
+    data[1, :40] = 1
+    labels = model.add_labels(data, **moved)
+    if moved:
+        with pytest.raises(NapariCliperError, match="does not lie where"):
+            regions.outside(labels, stack, planes)
+    else:
+        where = regions.outside(labels, stack, planes)
+        assert [where(plane).top for plane in planes] == [0, 40, 0]
+
+
+class BrokenLabels:
+    """Of three planes the second cannot be read."""
+
+    shape, dtype, ndim = (3, *CAT.shape[:2]), np.dtype(np.uint8), 3
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        if (index if isinstance(index, int) else index[0]) == 1:
+            raise OSError(5, "Input/output error")
+        return np.zeros(self.shape, self.dtype)[index]
+
+
 class Part:
     """The dock with its list of parts."""
 
@@ -316,6 +342,38 @@ def test_shapes_on_some_planes_of_a_stack(viewer: Viewer, part: Part) -> None:
     planes.setText("0-1")
     part.dock.run()
     assert "“box” leaves nothing" in part.dock.status.text()
+
+
+def test_labels_that_cannot_be_read_keep_no_other_plane_from_it(viewer: Viewer, part: Part) -> None:
+    viewer.add_image(np.stack([CAT[..., 0]] * 3), name="stack")
+    viewer.dims.set_current_step(0, 0)
+    viewer.add_labels(BrokenLabels(), name="no")
+    part.dock.part(QLineEdit, "planes").setText("all")
+    part.run("Outside “no”")
+    assert [bool(plane.any()) for plane in part.data()] == [True, False, True]
+    assert "2 planes segmented" in part.dock.status.text()
+    assert "“no” cannot be read (OSError" in part.dock.status.text()
+
+
+def test_what_waits_for_the_brush_looks_now_and_then(
+    viewer: Viewer, part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer.add_image(CAT, name="photo")
+    part.run("All of the picture")
+    (layer,) = part.dock.labels("refined")
+    mask = masks.of(layer)
+    assert mask is not None
+    regions_of = [regions.Region(top, 0, np.ones((20, 30), bool)) for top in (0, 40, 80)]
+    tried = []
+    propose = mask.propose
+    with layer.block_history():
+        for number, region in enumerate(regions_of, 3):
+            mask.propose(np.full(region.size, number), region)
+        monkeypatch.setattr(mask, "propose", lambda *args: (tried.append(args), propose(*args)))
+        part.dock.qtbot.wait(6 * STROKE_PAUSE)
+        assert not tried
+    part.dock.qtbot.waitUntil(lambda: len(tried) == 3)
+    assert [layer.data[region.top, 0] for region in regions_of] == [3, 4, 5]
 
 
 def test_a_part_of_a_pyramid_is_read_finely() -> None:

@@ -61,7 +61,7 @@ class Mask:
         self.proposal: NDArray[Any] = self.data.copy()
         self._before_drag: NDArray[Any] | None = None
         self._waiting: list[tuple[NDArray[Any], Region | None]] = []
-        self._told_soon = False
+        self._told_soon = self._waits = False
         self.revision = self.strokes = 0
 
     @property
@@ -248,7 +248,19 @@ class Mask:
         """Keep labels until the brush is lifted; of a region's the newest."""
         others = [one for one in self._waiting if one[1] is not region]
         self._waiting = [*others, (labels, region)]
-        QTimer.singleShot(STROKE_PAUSE, self._write_waiting)
+        self._wait()
+
+    def _wait(self) -> None:
+        if not self._waits:
+            self._waits = True
+            QTimer.singleShot(STROKE_PAUSE, self._look_whether_lifted)
+
+    def _look_whether_lifted(self) -> None:
+        self._waits = False
+        if self._waiting and self._stroke_under_way and not self.gone:
+            self._wait()
+        else:
+            self._write_waiting()
 
     def _write_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -165,38 +165,48 @@ def outside(labels: Labels, picture: Image, planes: Sequence[Plane]) -> Where:
     """
     data = labels.data[0] if labels.multiscale else labels.data
     plane = planes[0]
-    if not _same_ground(labels, data.shape[-2:], picture, plane):
-        raise NapariCliperError(
-            f"“{labels.name}” does not lie where “{picture.name}” lies: move it there, or choose "
-            "all of the picture."
-        )
     if data.shape not in (plane.size, (*plane.stack, *plane.size)):
         height, width = plane.size
         raise NapariCliperError(
             f"“{labels.name}” has not the {width} × {height} pixels of the masks: choose a layer "
             "that has, or all of the picture."
         )
+    if not _same_ground(labels, data.shape, picture, plane):
+        raise NapariCliperError(
+            f"“{labels.name}” does not lie where “{picture.name}” lies: move it there, or choose "
+            "all of the picture."
+        )
+    name = f"“{labels.name}”"
     one_for_all = data.shape == plane.size
 
     def place_of(plane: Plane) -> tuple[int, ...]:
         return () if one_for_all else plane.place
 
     def read(place: tuple[int, ...]) -> NDArray[np.bool_]:
-        return np.asarray(data[place]) == 0
+        try:
+            return np.asarray(data[place]) == 0
+        except Exception as error:  # whatever a lazy array's own storage raises
+            raise NapariCliperError(
+                f"{name} cannot be read ({type(error).__name__}: {error}): check its file and its "
+                "disk, or choose all of the picture."
+            ) from error
 
     free: Callable[[tuple[int, ...]], NDArray[np.bool_]] = read
     if isinstance(data, np.ndarray):  # somebody may paint there before a plane's turn comes
         free = {place: read(place) for place in {place_of(one) for one in planes}}.__getitem__
-    name = f"“{labels.name}”"
     return lambda plane: Region.of(free(place_of(plane)), name)
 
 
-def _same_ground(labels: Labels, size: tuple[int, ...], picture: Image, plane: Plane) -> bool:
-    """Whether a layer's outermost edges are the picture's, along the plane's axes."""
-    for at in (np.zeros(2), np.ones(2)):
-        ours = labels.data_to_world((*(0.0,) * (labels.ndim - 2), *(at * size - 0.5)))
-        theirs = picture.data_to_world((*plane.place, *(at * plane.full - 0.5)))
-        if not np.allclose(ours[-2:], theirs[-2:]):
+def _same_ground(labels: Labels, shape: tuple[int, ...], picture: Image, plane: Plane) -> bool:
+    """Whether a layer's outermost edges are the picture's, along the axes that it has pixels on."""
+    alone = len(shape) == 2
+    for at in (0, 1):
+        place = plane.place if alone else tuple(at * (side - 1) for side in plane.stack)
+        own = (0,) * (labels.ndim - 2) if alone else place
+        ours = labels.data_to_world((*own, *(at * np.array(shape[-2:]) - 0.5)))
+        theirs = picture.data_to_world((*place, *(at * np.array(plane.full) - 0.5)))
+        axes = min(len(shape), len(ours), len(theirs))
+        if not np.allclose(ours[-axes:], theirs[-axes:]):
             return False
     return True
 

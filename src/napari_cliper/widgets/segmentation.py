@@ -200,6 +200,9 @@ def segmentations(requests: Sequence[Request]) -> Generator[Step | Part, None, P
         except Nowhere as error:
             nowhere.append(error)
             continue
+        except NapariCliperError as error:  # the layer that says which part
+            failures.append(error)
+            continue
         if not prepared:
             yield from in_turn(_prepare(request))
             prepared = True
