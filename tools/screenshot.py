@@ -11,11 +11,11 @@ import tempfile
 from contextlib import chdir
 from pathlib import Path
 
-import dask.array
 import napari
 import numpy as np
 import skimage.data
 import skimage.io
+import zarr
 from event_loop import wait, wait_until
 from qtpy.QtWidgets import QComboBox, QLineEdit, QPushButton, QWidget
 from superqt import QCollapsible
@@ -106,24 +106,20 @@ def take_large(path: Path) -> None:
     """Photograph a run over a mosaic of photographs, whose labels lie on disk."""
     viewer = napari.Viewer(show=True)
     viewer.window.resize(*SIZE)
-    photographs = (
-        skimage.data.cat,
-        skimage.data.coffee,
-        skimage.data.astronaut,
-        skimage.data.rocket,
-    )
-    cat, coffee, astronaut, rocket = (
-        photograph()[:300, :400].repeat(3, 0).repeat(3, 1) for photograph in photographs
-    )
-    mosaic = np.vstack([np.hstack([cat, coffee]), np.hstack([astronaut, rocket])])
-    mosaic = dask.array.from_array(mosaic, (600, 600, 3))
-    viewer.add_image(mosaic, name="mosaic", rgb=True)
+    names = ("cat", "coffee"), ("astronaut", "rocket")
+    squares = [
+        [getattr(skimage.data, name)()[:300, :400].repeat(3, 0).repeat(3, 1) for name in row]
+        for row in names
+    ]
     _, words = viewer.window.add_plugin_dock_widget("napari-cliper", "Segment with text")
     _, widget = viewer.window.add_plugin_dock_widget("napari-cliper", "Segment large pictures")
     words.findChild(ClassBox, "cliper-classes").setPlainText("cat\ncup\nrocket\nperson")
     preset = words.findChild(QComboBox, "cliper-preset")
     preset.setCurrentIndex(preset.findData("small"))
     with tempfile.TemporaryDirectory() as name, chdir(name):
+        mosaic = np.vstack([np.hstack(row) for row in squares])
+        stored = zarr.create_array("mosaic.zarr", data=mosaic, chunks=(600, 600, 3))
+        viewer.add_image(stored, name="mosaic", rgb=True)
         widget.findChild(QLineEdit, "cliper-large-output").setText("mosaic_labels.zarr")
         press(widget, "large-start")
         wait_until(lambda: not widget._job.running)

@@ -303,11 +303,13 @@ def test_of_a_stack_the_plane_that_is_shown(large: Large, tmp_path: Path) -> Non
 def test_the_words_dock_is_opened(viewer: Viewer, qtbot: QtBot, told: list[str]) -> None:
     large = Large(viewer, qtbot)
     viewer.add_image(CAT, name="photo")
+    assert large.count  # nothing is at work when the window goes
     large.purpose.setCurrentIndex(1)
     assert viewer.window._qt_window.findChild(SegmentWidget) is None
     large.run()
     assert viewer.window._qt_window.findChild(SegmentWidget) is not None
     qtbot.waitUntil(large.start.isVisible)  # not behind the other one
+    assert large.count
     assert large.said  # it has no words yet
     assert len(told) == 1
 

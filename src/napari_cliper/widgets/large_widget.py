@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
-    QLabel,
     QLineEdit,
     QPushButton,
     QSpinBox,
@@ -109,7 +108,7 @@ class LargeWidget(QWidget):
         )
         self._window.setRange(0, 1_000_000)
         self._window.setSpecialValueText("usual")
-        self._count = part(QLabel(), "large-count", "How many windows there are, and how large")
+        self._count = part(TextLines(1), "large-count", "How many windows there are, and how large")
         self._output = part(
             QLineEdit(), "large-output", "The folder for the labels; its name ends in .zarr"
         )
@@ -134,7 +133,7 @@ class LargeWidget(QWidget):
         rows.addRow("Picture", narrow(self._picture))
         rows.addRow("For", narrow(self._purpose))
         rows.addRow("Window", self._window)
-        rows.addRow("", self._count)
+        rows.addRow(self._count)
         rows.addRow("Labels to", beside(self._output, self._browse))
         rows.addRow(self._overwrite)
         inside = QWidget()
