@@ -114,3 +114,27 @@ except NapariCliperError as error:
     assert "cannot be written (File too large)" in done.stdout
     assert path.read_bytes() == b"old"
     assert everything_in(tmp_path) == ["file.bin"]
+
+
+KILLED = """
+import os, signal, sys
+from napari_cliper.files.atomic import atomic_write
+with atomic_write(sys.argv[1], overwrite=True, alone=True) as file:
+    file.write(b"half of much more")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+def test_what_a_kill_has_left_is_written_over(tmp_path):
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert path.read_bytes() == b"old"
+    assert len(everything_in(tmp_path)) == 2
+    with atomic_write(path, overwrite=True, alone=True) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+    assert everything_in(tmp_path) == ["file.bin"]

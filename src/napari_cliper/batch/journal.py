@@ -151,7 +151,7 @@ class Journal:
         return sha256 in self._ours.get(name, ())
 
     def begin(self, pictures: str) -> None:
-        """Have a file to add to, without what a kill has cut short.
+        """Have a file to add to, without what a kill has cut short; nobody else may be at it.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class Journal:
         if self.pictures is None:
             self.pictures = pictures
             self._whole = f"{Head(pictures=pictures).model_dump_json()}\n".encode()
-        with atomic_write(self._path, overwrite=True) as file:
+        with atomic_write(self._path, overwrite=True, alone=True) as file:
             file.write(self._whole)
 
     def add(self, record: Record | Exported) -> None:

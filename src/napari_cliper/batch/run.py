@@ -238,7 +238,7 @@ class _Desk:
         self._alone.enter_context(locked(results, "batch", wait=1))
         self._journal = Journal(results)
         self._journal.begin(self._named)
-        with atomic_write(results / CLASSES_FILE, overwrite=True) as file:
+        with atomic_write(results / CLASSES_FILE, overwrite=True, alone=True) as file:
             file.write(self._recipe.classes.to_json().encode())
 
     def step(self) -> "Step":
@@ -275,7 +275,7 @@ class _Desk:
                 seconds=made.seconds,
             )
         )
-        with atomic_write(labels, overwrite=True) as file:
+        with atomic_write(labels, overwrite=True, alone=True) as file:
             file.write(made.labels)
         self.summary.made += 1
 

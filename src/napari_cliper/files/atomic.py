@@ -1,10 +1,12 @@
 """Files that are there whole or not at all."""
 
 import os
+import platform
 import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +14,9 @@ from napari_cliper.errors import NapariCliperError
 
 
 @contextmanager
-def atomic_write(path: str | Path, overwrite: bool = False) -> Iterator[BinaryIO]:
+def atomic_write(
+    path: str | Path, overwrite: bool = False, alone: bool = False
+) -> Iterator[BinaryIO]:
     """Write a file beside its place and move it there when all went well.
 
     Parameters
@@ -21,6 +25,9 @@ def atomic_write(path: str | Path, overwrite: bool = False) -> Iterator[BinaryIO
         Where the file shall be. Missing folders are made.
     overwrite : bool
         Whether a file that is there may be replaced.
+    alone : bool
+        Whether nobody else on this machine can be writing this file: a lock is held. Then what a
+        kill has left of an earlier writing is written over, and not left for ever.
 
     Yields
     ------
@@ -38,10 +45,11 @@ def atomic_write(path: str | Path, overwrite: bool = False) -> Iterator[BinaryIO
     check_free(path, overwrite)
     # Through symbolic links, as open() writes: the link stays and what it points to is replaced.
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{secrets.token_hex(8)}.part")
+    token = _token_of(target) if alone else secrets.token_hex(8)
+    temporary = target.with_name(f".{token}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
+        with temporary.open("wb" if alone else "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -55,6 +63,12 @@ def atomic_write(path: str | Path, overwrite: bool = False) -> Iterator[BinaryIO
         # If its folder is none, or gone, there is nothing to remove.
         with suppress(OSError):
             temporary.unlink()
+
+
+def _token_of(target: Path) -> str:
+    """The same at each writing of a file by this machine; others may write to the same disk."""
+    name = f"{platform.node()} {target.name}".encode(errors="surrogateescape")
+    return sha256(name).hexdigest()[:16]
 
 
 def check_writable(folder: Path) -> None:

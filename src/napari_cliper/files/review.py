@@ -211,7 +211,7 @@ def update_review(results: Path, change: Callable[[Review], Review]) -> None:
             saved = saved_review(results)
         except NapariCliperError:  # told to whoever opens it; what is known now is better
             saved = Review(entries=())
-        with atomic_write(results / REVIEW_FILE, overwrite=True) as file:
+        with atomic_write(results / REVIEW_FILE, overwrite=True, alone=True) as file:
             file.write(change(saved).to_json().encode())
 
 
