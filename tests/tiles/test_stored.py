@@ -1,5 +1,6 @@
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from napari_cliper.annotation.class_list import ClassEntry, ClassList
 from napari_cliper.cliper import Scores, Settings, drain
 from napari_cliper.errors import NapariCliperError
 from napari_cliper.files.formats import ome_zarr
+from napari_cliper.files.formats.format import Options
 from napari_cliper.result import Result, Scored
 from napari_cliper.tiles import stored
 from napari_cliper.tiles.stored import store_steps
@@ -81,9 +83,9 @@ def test_what_is_there_is_kept(tmp_path: Path) -> None:
 def test_a_zarr_folder_may_be_replaced(tmp_path: Path) -> None:
     path = tmp_path / "out.zarr"
     drain(store_steps(made(), path))
-    (path / "extra").write_text("of the first one")
-    drain(store_steps(made(), path, overwrite=True))
-    assert not (path / "extra").exists()
+    other = ClassList.parse("dog; table")
+    drain(store_steps(made(other), path, overwrite=True))
+    assert [one.classes for one in ome_zarr.read(path, None)] == [other, other]
     assert [one.name for one in tmp_path.iterdir()] == ["out.zarr"]
 
 
@@ -99,6 +101,39 @@ def test_a_picture_is_not_replaced_though_labels_lie_in_it(tmp_path: Path) -> No
     zarr.create_array(tmp_path / "array.zarr", data=np.ones(SIZE, np.uint8))
     with pytest.raises(NapariCliperError, match="more than labels"):
         drain(store_steps(made(), tmp_path / "array.zarr", overwrite=True))
+
+
+@pytest.mark.parametrize("more", ["letter.txt", "labels/nuclei"])
+def test_labels_beside_which_there_is_more_are_not_replaced(tmp_path: Path, more: str) -> None:
+    path = tmp_path / "out.zarr"
+    drain(store_steps(made(), path))
+    (path / more).mkdir()
+    with pytest.raises(NapariCliperError, match="more than labels"):
+        drain(store_steps(made(), path, overwrite=True))
+    assert (path / more).is_dir()
+
+
+def test_masks_that_were_exported_are_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "out.zarr"
+    stored_ones = tmp_path / "other.zarr"
+    drain(store_steps(made(), stored_ones))
+    [refined, _] = sorted(ome_zarr.read(stored_ones, None), key=lambda one: one.name)
+    ome_zarr.FORMAT.write([replace(refined, name="out")], tmp_path, Options())
+    [written] = set(tmp_path.iterdir()) - {stored_ones}
+    written.rename(path)
+    with pytest.raises(NapariCliperError, match="more than labels"):
+        drain(store_steps(made(), path, overwrite=True))
+
+
+def test_what_comes_there_meanwhile_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "out.zarr"
+    steps = store_steps(made(), path)
+    next(steps)
+    drain(store_steps(made(ClassList.parse("dog; table")), path))
+    with pytest.raises(NapariCliperError, match="exists already"):
+        drain(steps)
+    assert [one.classes.names for one in ome_zarr.read(path, None)] == [("dog", "table")] * 2
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("steps", [1, 3, 14])

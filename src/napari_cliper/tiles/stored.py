@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from zarr import Array, Group  # loaded only where labels are stored
 
 COARSE = "coarse"  # the label image beside the refined one
+STORED = "labels that a run has stored"  # marks a folder that another run may replace
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,19 +96,7 @@ def check_output(path: Path, size: tuple[int, int], classes: ClassList, overwrit
     """
     if path.suffix.lower() != ".zarr":
         raise NapariCliperError(f"“{path}” is no name for such labels: let it end in “.zarr”.")
-    if path.exists():
-        if not overwrite:
-            raise NapariCliperError(
-                f"“{path}” exists already: choose another name, or allow overwriting."
-            )
-        if not (path / "zarr.json").is_file():
-            raise NapariCliperError(
-                f"“{path}” is no Zarr folder, and not replaced: choose another name."
-            )
-        if not _holds_labels_alone(path):
-            raise NapariCliperError(
-                f"“{path}” holds more than labels, and is not replaced: choose another name."
-            )
+    _check_free(path, overwrite)
     check_writable(path.parent)
     nearest = next(above for above in path.absolute().parents if above.exists())
     # Two label images, and the smaller copies a third on top. Compressed they take far less, but
@@ -121,15 +110,43 @@ def check_output(path: Path, size: tuple[int, int], classes: ClassList, overwrit
         )
 
 
-def _holds_labels_alone(path: Path) -> bool:
-    """Whether a Zarr folder is as `store_steps` makes it: a picture's would be lost."""
+def _check_free(path: Path, overwrite: bool) -> None:
+    """Refuse a place that is taken, but for labels that may be replaced.
+
+    Raises
+    ------
+    NapariCliperError
+    """
+    if not path.exists():
+        return
+    if not overwrite:
+        raise NapariCliperError(
+            f"“{path}” exists already: choose another name, or allow overwriting."
+        )
+    if not (path / "zarr.json").is_file():
+        raise NapariCliperError(
+            f"“{path}” is no Zarr folder, and not replaced: choose another name."
+        )
+    if not _is_ours_alone(path):
+        raise NapariCliperError(
+            f"“{path}” holds more than labels that a run has stored, and is not replaced: choose "
+            "another name."
+        )
+
+
+def _is_ours_alone(path: Path) -> bool:
+    """Whether a Zarr folder is as `store_steps` makes it: pictures and a person's masks are not."""
     import zarr
 
     with explained(path):
-        described: Any = zarr.open(path, mode="r").attrs.get("ome", {})
-        scales = described.get("multiscales") or [{"datasets": []}]
-        levels = [str(level["path"]) for level in scales[0]["datasets"]]
-    return bool(levels) and all(level.startswith(f"labels/{REFINED}/") for level in levels)
+        marked = zarr.open(path, mode="r").attrs.get(KEY) == STORED
+        return marked and all(
+            {file.name for file in (path / folder).iterdir()} == names
+            for folder, names in (
+                ("", {"zarr.json", "labels"}),
+                ("labels", {"zarr.json", REFINED, COARSE}),
+            )
+        )
 
 
 def store_steps(result: Result, path: Path, overwrite: bool = False) -> Steps[StoredResult]:
@@ -160,13 +177,13 @@ def store_steps(result: Result, path: Path, overwrite: bool = False) -> Steps[St
     import zarr
 
     check_output(path, result.size, result.classes, overwrite)
-    with _in_place(path) as folder:
+    with _in_place(path, overwrite) as folder:
         root = zarr.create_group(folder, zarr_format=3)
         within = root.create_group("labels", attributes=_ome({"labels": [REFINED, COARSE]}))
         for name, title in ((REFINED, "Writing the labels"), (COARSE, "Writing the coarse labels")):
             yield from _write(within, name, title, result)
         scales = _multiscales(path.stem, result.size, f"labels/{REFINED}/")
-        root.attrs.update(_ome({"multiscales": scales}))
+        root.attrs.update(_ome({"multiscales": scales}) | {KEY: STORED})
     return StoredResult(result.classes, result.presence, result.present, path)
 
 
@@ -244,19 +261,20 @@ def _multiscales(name: str, size: tuple[int, int], below: str = "") -> list[dict
 
 
 @contextmanager
-def _in_place(path: Path) -> Iterator[Path]:
+def _in_place(path: Path, overwrite: bool) -> Iterator[Path]:
     """A folder beside a path, moved there when all went well, and else removed.
 
     Raises
     ------
     NapariCliperError
-        For an `OSError` of the body.
+        For an `OSError` of the body, or if something has come there meanwhile.
     """
     token = secrets.token_hex(8)
     folder, before = (path.with_name(f".{token}.{ending}") for ending in ("part", "old"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield folder
+        _check_free(path, overwrite)
         if path.exists():
             path.rename(before)
         folder.rename(path)
