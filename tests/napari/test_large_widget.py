@@ -32,7 +32,7 @@ from napari_cliper.files.layer_data import CLASSES, KEY
 from napari_cliper.models import presets
 from napari_cliper.segmenter import Segmenter
 from napari_cliper.tiles import stored
-from napari_cliper.widgets import LargeWidget, SegmentWidget, masks, segmentation
+from napari_cliper.widgets import LargeWidget, SegmentWidget, large_run, masks, segmentation
 from napari_cliper.widgets.large_run import placement, usual_output
 from napari_cliper.widgets.planes import placement_of
 
@@ -133,6 +133,7 @@ def test_labels_go_to_disk_and_lie_over_the_picture(large: Large, tmp_path: Path
     np.testing.assert_array_equal(on_disk[:], expected.labels)
 
     large.click(large.part(QPushButton, "copy"))
+    large.qtbot.waitUntil(lambda: "photo [large copy]" in large.names(), timeout=60_000)
     copy = viewer.layers["photo [large copy]"]
     assert isinstance(copy.data, np.ndarray)
     copy.data_setitem((np.array([3]), np.array([4])), 2)
@@ -155,19 +156,78 @@ def test_a_second_run_asks_before_it_replaces(
     output = tmp_path / "out.zarr"
     large.run(output)
     before = np.asarray(large.viewer.layers["photo [large]"].data[0])
-    (output / "mark").touch()
     large.run()
     assert "exists already" in large.said
     assert "Replace what is there" in large.said
-    assert (output / "mark").exists()
     dock.type("table\nwall")
     large.part(QCheckBox, "overwrite").setChecked(True)
     large.run()
-    assert not (output / "mark").exists()
     assert large.names() == ["photo", "photo [large coarse]", "photo [large]"]
     layer = large.viewer.layers["photo [large]"]
     assert list(layer.features["name"]) == ["background", "table", "wall"]
     assert (np.asarray(layer.data[0]) != before).any()
+    assert len(told) == 1
+
+
+def test_what_is_replaced_is_of_one_picture(
+    large: Large, dock: Any, tmp_path: Path, told: list[str]
+) -> None:
+    output = tmp_path / "out.zarr"
+    large.viewer.add_image(CAT, name="photo")
+    large.run(output)
+    large.part(QCheckBox, "overwrite").setChecked(True)
+    other = large.viewer.add_image(CAT[::-1], name="other")
+    picture = large.part(QComboBox, "picture")
+    picture.setCurrentIndex(picture.findText("other"))
+    large.run()
+    assert "exists already" in large.said  # nobody has asked to replace that one's
+    large.part(QCheckBox, "overwrite").setChecked(True)
+    large.run()
+    assert large.names() == ["photo", "other", "other [large coarse]", "other [large]"]
+    dock.type("")  # what is refused puts the layers back
+    before = large.names()
+    large.run()
+    assert large.names() == before
+    assert other in large.viewer.layers
+    assert len(told) == 2
+
+
+def test_layers_of_what_was_to_be_replaced_come_back(
+    large: Large, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large.viewer.add_image(CAT, name="photo")
+    large.run(tmp_path / "out.zarr")
+    before = list(large.viewer.layers)
+    large.part(QCheckBox, "overwrite").setChecked(True)
+    large.widget._job.stepped.connect(
+        lambda step: step.name.startswith("Window 2") and large.click(large.start)
+    )
+    large.click(large.start)
+    assert large.names() == ["photo"]
+    large.wait()
+    assert large.said.startswith("Cancelled")
+    assert list(large.viewer.layers) == before
+    assert np.asarray(before[-1].data[0]).any()
+
+
+def test_labels_that_are_gone_are_not_copied(large: Large, tmp_path: Path, told: list[str]) -> None:
+    large.viewer.add_image(CAT, name="photo")
+    large.run(tmp_path / "out.zarr")
+    shutil.rmtree(tmp_path / "out.zarr")
+    large.click(large.part(QPushButton, "copy"))
+    large.qtbot.waitUntil(lambda: "is gone" in large.said, timeout=60_000)
+    assert "photo [large copy]" not in large.names()
+    assert len(told) == 1
+
+
+def test_a_picture_too_large_for_masks_goes_to_disk(
+    large: Large, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_run, "LARGEST_MASK", 1000)
+    large.viewer.add_image(CAT, name="photo")
+    large.purpose.setCurrentIndex(1)
+    large.run()
+    assert "too many for masks in memory" in large.said
     assert len(told) == 1
 
 
@@ -340,6 +400,9 @@ def test_labels_lie_beside_the_picture(
     large.click(large.part(QPushButton, "browse"))
     assert large.output.text() == str(tmp_path / "other.zarr")
     assert usual_output(tmp_path / "stack.tif", (3,)) == tmp_path / "stack_3_labels.zarr"
+    assert usual_output(tmp_path / "a.zarr" / "0", ()) == tmp_path / "a_labels.zarr"
+    large.run(Path("near.zarr"))
+    assert (tmp_path / "near.zarr").is_dir()
 
 
 def test_what_is_wrong_is_told_in_a_sentence(
@@ -376,8 +439,11 @@ def test_a_disk_that_is_too_small(
     large.viewer.add_image(CAT, name="photo")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=1000))
+    names: list[str] = []
+    large.widget._job.stepped.connect(lambda step: names.append(step.name))
     large.run(tmp_path / "out.zarr")
     assert "make room" in large.said
+    assert names == []  # before the long work
     assert len(told) == 1
 
 
