@@ -156,7 +156,7 @@ def test_planes_that_are_done_stay_when_the_rest_is_cancelled(
     assert [bool(plane.any()) for plane in stacks.labels().data] == [True, False, False, False]
     assert dock.status.text() == "Cancelled: 1 of 4 planes is segmented."
     dock.widget._job.arrived.disconnect()
-    dock.widget._job.arrived.connect(dock.widget._show_plane)
+    dock.widget._job.arrived.connect(dock.widget.show_segmented)
     stacks.run("all")
     assert all(plane.any() for plane in stacks.labels().data)
     assert dock.status.text() == "4 planes segmented."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from napari_cliper.errors import NapariCliperError
 from napari_cliper.images import part_to_rgb
 from napari_cliper.widgets import warm_up
 from napari_cliper.widgets.layers import ResultLayer, dress
-from napari_cliper.widgets.planes import stretched, usual_level
+from napari_cliper.widgets.planes import LARGEST_MASK, stretched, usual_level
 from napari_cliper.widgets.segmentation import Scene, Segmented, found, in_turn, segmenter_of
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ def usual_output(source: Path | None, place: tuple[int, ...]) -> Path | None:
     """Where labels go if nothing is said: beside the picture's file, if it has one."""
     if source is None:
         return None
+    # Not into the folder of a picture that is one.
+    source = next((above for above in reversed(source.parents) if above.suffix == ".zarr"), source)
     return source.with_name("_".join([source.stem, *map(str, place)]) + LABELS)
 
 
@@ -133,6 +136,12 @@ def _check(asked: Asked) -> None:
 
     plane, path = asked.request.plane, asked.output
     if path is None:
+        if math.prod(plane.size) > LARGEST_MASK:
+            height, width = plane.size
+            raise NapariCliperError(
+                f"“{plane.name}” has {width:,} × {height:,} pixels, too many for masks in memory: "
+                "choose the other purpose, whose labels go to disk."
+            )
         windows(plane.size, asked.window)
         return
     windows(plane.full, asked.window)
@@ -168,8 +177,16 @@ def copy_to_paint(stored: Stored) -> tuple[NDArray[Any], int]:
         With as many axes as the picture, all before the last two of one entry.
     factor : int
         How many pixels of the picture each stands for, along both sides.
+
+    Raises
+    ------
+    NapariCliperError
+        They are not there any more.
     """
     levels = stored.layers[-1].data
+    # Zarr takes what is gone for background.
+    if not (stored.result.path / "zarr.json").is_file():
+        raise NapariCliperError(f"“{stored.result.path}” is gone: press Start to make it again.")
     level = usual_level([(level.shape[-2], level.shape[-1]) for level in levels])
     return np.array(levels[level]), 2**level
 

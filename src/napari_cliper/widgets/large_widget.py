@@ -48,6 +48,8 @@ from napari_cliper.widgets.session_picture import source_of
 
 if TYPE_CHECKING:
     import napari.viewer
+    from napari.layers import Layer
+    from numpy.typing import NDArray
 
     from napari_cliper.cliper.steps import Steps
     from napari_cliper.widgets.planes import Plane
@@ -59,6 +61,9 @@ TO_PAINT = (
     "These labels are read from disk as they come into view, and cannot be painted on: press "
     "“Copy to paint on”, or segment a part with Where in the dock Segment with text."
 )
+
+
+STORED_IN = "stored in"  # the note in a layer's metadata of where its labels lie
 
 
 class LargeWidget(QWidget):
@@ -75,7 +80,12 @@ class LargeWidget(QWidget):
         self._masks = MaskView(napari_viewer, workspace.of(napari_viewer), self)
         self._job = Job(self)
         self._counting = Latest(self)
+        self._copying = Latest(self)
         self._stored: Stored | None = None  # what the last run has brought
+        self._source: Path | None = None  # the picture's file or folder
+        self._seen: tuple[str, ...] = ()  # the plane that the form speaks of
+        self._aside: list[tuple[int, Layer]] = []  # layers of labels that this run replaces
+        self._segment: SegmentWidget | None = None  # whose words this run looks for
         self._cancelled = False
         self._ready: Stored | Segmented | None = None  # what a run has made when it ends
         self._make_parts()
@@ -83,7 +93,7 @@ class LargeWidget(QWidget):
         self._connect()
         self._docking = Docking(self)
         self._docking.left.connect(self._close_down)
-        self._look()
+        self._turn_to_picture()
         self._rest()
         QTimer.singleShot(0, warm_up.start)
 
@@ -116,7 +126,7 @@ class LargeWidget(QWidget):
         self._overwrite = part(
             QCheckBox("Replace what is there"),
             "large-overwrite",
-            "Labels stored before under this name are replaced; pictures and other files never",
+            "Labels that a run has stored under this name are replaced; other folders never",
         )
         self._start = part(QPushButton("Start"), "large-start", "Segment the picture")
         self._progress = part(ProgressBar(), "large-progress", "Which window is looked at")
@@ -148,13 +158,14 @@ class LargeWidget(QWidget):
         scrolling(self, inside)
 
     def _connect(self) -> None:
-        self._picture.layer_changed.connect(self._look)
+        self._picture.layer_changed.connect(self._turn_to_picture)
         self._purpose.currentIndexChanged.connect(self._look)
         self._window.valueChanged.connect(self._look)
         self._counting.failed.connect(lambda error: self._count.setText("no such windows"))
         self._browse.clicked.connect(self._choose)
         self._start.clicked.connect(self._start_or_cancel)
-        self._copy.clicked.connect(self._add_copy)
+        self._copying.failed.connect(self._fail)
+        self._copy.clicked.connect(self._ask_for_copy)
         self._job.stepped.connect(self._progress.step)
         self._job.succeeded.connect(self._show)
         self._job.failed.connect(self._fail)
@@ -172,6 +183,7 @@ class LargeWidget(QWidget):
         self._job.cancel()
         self._progress.rest()
         self._counting.stop()
+        self._copying.stop()
         self._masks.stop()
         for event in LAYER_EVENTS:
             getattr(self._viewer.layers.events, event).disconnect(self.reset_choices)
@@ -202,10 +214,10 @@ class LargeWidget(QWidget):
             plane = replace(plane, mask_size=fitting[0]) if fitting else plane
         return plane
 
-    def _source(self) -> Path | None:
-        """The picture's file or folder."""
+    def _turn_to_picture(self) -> None:
         path = source_of(self._picture.layer)["path"]
-        return Path(path) if path is not None and Path(path).exists() else None
+        self._source = Path(path) if path is not None and Path(path).exists() else None
+        self._look()
 
     def _look(self, event: Any = None) -> None:
         """Tell how many windows there would be, and where labels would go."""
@@ -214,10 +226,14 @@ class LargeWidget(QWidget):
         try:
             plane = self._plane()
         except NapariCliperError:
+            self._counting.forget()
             self._count.setText("")
             self._output.setPlaceholderText("")
             return
-        usual = usual_output(self._source(), plane.place)
+        if plane.key != self._seen:  # what may be replaced was another one's
+            self._seen = plane.key
+            self._overwrite.setChecked(False)
+        usual = usual_output(self._source, plane.place)
         self._output.setPlaceholderText("NAME.zarr" if usual is None else str(usual))
         size = plane.full if self._to_disk else plane.size
         window = self._window_asked
@@ -248,7 +264,7 @@ class LargeWidget(QWidget):
             self._cancelled = True
             self._job.cancel()
             self._progress.say("Cancelling…")
-            self._status.setText("Cancelled: nothing is added, and nothing is left on disk.")
+            self._status.setText("Cancelled: nothing is added, and the disk is as it was.")
             return
         try:
             asked = self._asked()
@@ -258,8 +274,19 @@ class LargeWidget(QWidget):
         self._status.setText("")
         self._progress.begin("Loading the libraries")
         self._cancelled = False
+        self._lay_aside(asked)
         self._job.start(self._steps(asked))
         self._rest()
+
+    def _lay_aside(self, asked: Asked) -> None:
+        """Take layers away that read what is replaced: they would show a mixture."""
+        if not asked.overwrite:
+            return
+        place = str(asked.output)
+        layers = enumerate(self._viewer.layers)
+        self._aside = [(at, one) for at, one in layers if _stored_in(one) == place]
+        for _, layer in self._aside:
+            self._viewer.layers.remove(layer)
 
     def _steps(self, asked: Asked) -> Steps[Stored | Segmented]:
         self._ready = yield from segment_large(asked)
@@ -274,20 +301,22 @@ class LargeWidget(QWidget):
             Picture, words or folder are missing; or painted pixels do not go with the words.
         """
         plane = self._plane()
-        segment = self._first_dock()
+        segment = self._segment = self._first_dock()
         request = Request(
             plane, segment.commit(), segment.model, segment.adjustment, segment.download
         )
         if not self._to_disk:
             self._masks.check(plane, request.classes)
             return Asked(request, self._window_asked)
-        source = self._source()
+        source = self._source
         given = self._output.text().strip()
         output = path_of(given) if given else usual_output(source, plane.place)
+        if output is not None and not output.is_absolute():
+            output = None if source is None else source.parent / output
         if output is None:
             raise NapariCliperError(
-                f"“{plane.name}” comes from no file: write where its labels go, a name that ends "
-                "in “.zarr”."
+                f"“{plane.name}” comes from no file: write where its labels go, the whole path of "
+                "a folder that ends in “.zarr”."
             )
         return Asked(request, self._window_asked, output, self._overwrite.isChecked(), source)
 
@@ -304,26 +333,32 @@ class LargeWidget(QWidget):
 
     def _show(self, found: Stored | Segmented) -> None:
         if isinstance(found, Segmented):
-            self._first_dock()._show_plane(found)
+            segment = self._segment
+            if segment is None or segment.closed:
+                segment = self._first_dock()
+            segment.show_segmented(found)
             self._status.setText(found.summary)
             return
-        self._stored = found
+        self._stored, self._aside = found, []
         with kept_selection(self._viewer):
             for item in found.layers:
                 before = find(self._viewer, found.plane, item.role)
                 layer = make(found.plane, item, Labels, placement(found.plane))
                 layer.metadata[KEY][CLASSES] = found.result.classes.to_json()
+                layer.metadata[KEY][STORED_IN] = str(found.result.path)
                 if before is not None:  # of an earlier run, which nobody can have painted on
                     self._viewer.layers.remove(before)
                 self._viewer.add_layer(layer)
         self._status.setText(f"{found.summary}\nStored in {found.result.path}.\n{TO_PAINT}")
 
-    def _add_copy(self) -> None:
-        """Add a copy of the stored labels that can be painted on."""
-        if self._stored is None:
-            return
-        plane, classes = self._stored.plane, self._stored.result.classes
-        labels, factor = copy_to_paint(self._stored)
+    def _ask_for_copy(self) -> None:
+        stored = self._stored
+        if stored is not None:
+            self._copying.ask(lambda: copy_to_paint(stored), lambda made: self._add(stored, *made))
+
+    def _add(self, stored: Stored, labels: NDArray[Any], factor: int) -> None:
+        """Add a copy of stored labels that can be painted on."""
+        plane, classes = stored.plane, stored.result.classes
         layer = Labels(
             labels,
             name=f"{plane.name} [large copy]",
@@ -344,6 +379,9 @@ class LargeWidget(QWidget):
         if self._cancelled and isinstance(ready, Stored):
             self._show(ready)
             self._status.setText(f"Too late to be cancelled.\n{self._status.text()}")
+        for at, layer in self._aside:  # what it reads is there as it was
+            self._viewer.layers.insert(at, layer)
+        self._aside = []
         self._rest()
 
     def _rest(self) -> None:
@@ -353,3 +391,7 @@ class LargeWidget(QWidget):
         self._copy.setEnabled(not running and self._stored is not None)
         if not running:
             self._progress.rest()
+
+
+def _stored_in(layer: Layer) -> str:
+    return str(layer.metadata.get(KEY, {}).get(STORED_IN, ""))

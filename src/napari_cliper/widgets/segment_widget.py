@@ -122,7 +122,7 @@ class SegmentWidget(QWidget):
         scrolling(self, inside)
 
     def _connect(self) -> None:
-        self._job.arrived.connect(self._show_plane)
+        self._job.arrived.connect(self.show_segmented)
         self._job.succeeded.connect(self._show_result)
         self._job.failed.connect(self._look_no_more)
         self._job.ended.connect(self._rest)
@@ -340,10 +340,11 @@ class SegmentWidget(QWidget):
 
     def _show_result(self, found: Segmented | PlanesDone) -> None:
         if isinstance(found, Segmented):
-            self._show_plane(found)
+            self.show_segmented(found)
         self._run_panel.say(found.summary)
 
-    def _show_plane(self, segmented: Segmented) -> None:
+    def show_segmented(self, segmented: Segmented) -> None:
+        """Show a plane's masks and what was found, as those of a run of this dock."""
         self._masks.show(segmented, self._classes.hidden)
         self.segmented.emit(segmented)
         thresholds = segmented.scene.scored.thresholds

@@ -154,7 +154,8 @@ class PlanesDone:
 
 
 # What took long and may be wanted again, for all docks of the process. One model only, since it may
-# be gigabytes. Encodings go by the `Model` they were made with.
+# be gigabytes; a run over a large picture holds its own until it ends. Encodings go by the `Model`
+# they were made with.
 _segmenters: dict[Model, Segmenter] = {}
 encodings = Encodings(limit=4e9)
 _turn = threading.Lock()  # docks take turns: a model runs for one of them at a time
@@ -266,7 +267,7 @@ def in_turn(steps: Steps[T]) -> Steps[T]:
         ) from error
 
     while not _turn.acquire(timeout=0.2):
-        yield Step("Waiting for another window")
+        yield Step("Waiting for another dock")
     try:
         return (yield from steps)
     finally:  # a job that is cancelled is closed, see `jobs`
