@@ -1,5 +1,7 @@
 """Every command and every piece of code that a page shows runs.
 
+`napari-cliper` and bash run. Of programs that install, build, or work for minutes (pip, make, dask,
+tools/*.py, the window) what they are given is checked by their own parsers: `code_blocks.programs`.
 What cannot run here is marked on its page by a comment that no reader sees; it is only parsed then:
 
     <!--- skip: next "needs a GPU" -->

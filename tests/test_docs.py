@@ -137,6 +137,7 @@ def test_what_is_said_of_pictures_is_tested() -> None:
     named = [
         re.findall(r"`(test_\w+(?:\.py)?)`", row.split("|")[-2]) for row in rows("pictures.md")
     ]
+    assert sum(not names for names in named) == 2 * 4  # the heads of four tables
     assert sum(map(len, named)) > 25
     for name in {name for names in named for name in names}:
         assert name in tests if name.endswith(".py") else f"def {name}(" in tests, name

@@ -1,5 +1,6 @@
 """What is published: its contents, and that it works without the checkout."""
 
+import ast
 import email
 import json
 import os
@@ -8,11 +9,13 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 TOP = Path(__file__).parents[1]
 VERSION = version("napari-cliper")
@@ -100,7 +103,7 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
         "napari_cliper",
         f"napari_cliper-{VERSION}.dist-info",
     }
-    # All that git knows of the package, and nothing else.
+    # All that lies in the package's folder, and nothing else.
     source = TOP / "src"
     files = [path for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert {path.relative_to(source).as_posix() for path in files} == {
@@ -158,3 +161,30 @@ def test_napari_shows_the_docks(python: Path, wheel: Path, tmp_path: Path) -> No
     ]
     assert seen["opened"]
     assert Path(seen["from"]).is_relative_to(python.parents[1])
+
+
+def imported() -> set[str]:
+    """The packages of others that the source imports, by the names one imports."""
+    names = set()
+    for file in (TOP / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add((node.module or "").partition(".")[0])
+    return names - set(sys.stdlib_module_names) - {"napari_cliper"}
+
+
+def test_all_that_is_imported_is_asked_for(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as file:
+        metadata = email.message_from_bytes(
+            file.read(f"napari_cliper-{VERSION}.dist-info/METADATA")
+        )
+    asked = {canonicalize_name(Requirement(one).name) for one in metadata.get_all("Requires-Dist")}
+    known = packages_distributions()
+    missing = {
+        name
+        for name in imported()
+        if not asked & {canonicalize_name(one) for one in known.get(name, [name])}
+    }
+    assert missing == set()

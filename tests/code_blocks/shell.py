@@ -15,6 +15,8 @@ from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from threading import Thread
 
+PATIENCE = 300  # seconds, before a block is taken to wait for ever
+
 # Run as they are; whatever else a page calls has to be a program that is known.
 HARMLESS = ("cat", "cp", "head", "ls", "mkdir", "mv", "rm", "sort", "touch", "wc")
 ASK = f"""#!{sys.executable} -IS
@@ -123,7 +125,11 @@ class Shell:
             said: list[str] = []
 
             def wait() -> None:
-                said.append(bash.communicate()[0])
+                try:
+                    said.append(bash.communicate(timeout=PATIENCE)[0])
+                except subprocess.TimeoutExpired:
+                    bash.kill()
+                    said.append(f"{bash.communicate()[0]}\nnot done in {PATIENCE} s")
                 Client(listener.address).close()
 
             Thread(target=wait, daemon=True).start()

@@ -123,7 +123,10 @@ def test_lazy_planes_are_read_in_a_thread(viewer: Viewer, button: Button, told: 
     assert "Plane 2 of “lazy” cannot be read (OSError: the disk is gone)" in told[0]
     # A layer that goes meanwhile keeps nobody from it.
     viewer.dims.set_point(0, 0)
+    asked.clear()
+    before = layer.contrast_limits = [5, 6]
     button.dock.click(button.part)
     viewer.layers.remove(layer)
-    button.dock.qtbot.wait(300)
+    button.dock.qtbot.waitUntil(lambda: bool(asked) and button.part._latest.idle, timeout=20_000)
+    assert layer.contrast_limits == before
     assert len(told) == 1

@@ -11,6 +11,7 @@ from napari_cliper.widgets import (
     ChannelsWidget,
     CorrectWidget,
     InspectWidget,
+    LargeWidget,
     ReviewWidget,
     SegmentWidget,
 )
@@ -52,6 +53,7 @@ def test_the_other_docks_are_there_too(viewer: Viewer, dock: Any, qtbot: QtBot) 
         ("Review pictures", ReviewWidget),
         ("Inspect attention", InspectWidget),
         ("Colours from channels", ChannelsWidget),
+        ("Segment large pictures", LargeWidget),
     ):
         find(window.menuBar(), "Layers", "Segment", f"{title} (CLIPer)")
         find(window.menuBar(), "Plugins", "CLIPer", f"{title} (CLIPer)").trigger()

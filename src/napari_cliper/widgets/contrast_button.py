@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 OFFERED: tuple[Percentiles, ...] = ((0.1, 99.9), (1, 99), (2, 98), (5, 95))
 USUAL: Percentiles = (1, 99)
+MOST = 2**24  # values that are looked at; of a larger plane, every n-th row and column
 
 
 class ContrastButton(QToolButton):
@@ -81,7 +83,12 @@ class ContrastButton(QToolButton):
             if layer is not None and layer in self._viewer.layers:
                 layer.contrast_limits = limits
 
-        self._latest.ask(lambda: percentile_limits(plane.read(), *percentiles), show)
+        def look() -> tuple[float, float]:
+            pixels = plane.read()
+            step = math.ceil(math.sqrt(pixels.size / MOST))
+            return percentile_limits(pixels[::step, ::step], *percentiles)
+
+        self._latest.ask(look, show)
 
     def _ask(self) -> None:
         """Let somebody write percentiles."""
