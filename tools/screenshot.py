@@ -116,11 +116,11 @@ def take_large(path: Path) -> None:
     words.findChild(ClassBox, "cliper-classes").setPlainText("cat\ncup\nrocket\nperson")
     preset = words.findChild(QComboBox, "cliper-preset")
     preset.setCurrentIndex(preset.findData("small"))
-    with tempfile.TemporaryDirectory() as name, chdir(name):
+    with tempfile.TemporaryDirectory(prefix="slides-") as name:
         mosaic = np.vstack([np.hstack(row) for row in squares])
-        stored = zarr.create_array("mosaic.zarr", data=mosaic, chunks=(600, 600, 3))
+        stored = zarr.create_array(f"{name}/mosaic.zarr", data=mosaic, chunks=(600, 600, 3))
         viewer.add_image(stored, name="mosaic", rgb=True)
-        widget.findChild(QLineEdit, "cliper-large-output").setText("mosaic_labels.zarr")
+        widget.findChild(QLineEdit, "cliper-large-output").setText(f"{name}/mosaic_labels.zarr")
         press(widget, "large-start")
         wait_until(lambda: not widget._job.running)
         widget._docking.come_forward()
