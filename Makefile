@@ -50,7 +50,7 @@ test-fast: qt-libraries $(VENV)/.installed-test ## run the tests that need neith
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto \
 		-m "not (slow or window or weights)" $(PYTEST_ARGS)
 
-test: qt-libraries $(VENV)/.installed-test ## install, then run the tests (about 25 minutes)
+test: qt-libraries $(VENV)/.installed-test ## install, then run the tests (about half an hour)
 	$(PYTEST) -m "not slow" $(COVERAGE) $(PYTEST_ARGS)
 
 test-all: qt-libraries $(VENV)/.installed-test ## run all tests, the slow ones too
