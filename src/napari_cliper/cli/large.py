@@ -11,12 +11,11 @@ from napari_cliper.annotation.class_list import ClassList
 from napari_cliper.cli.outcome import stems_of, summary
 from napari_cliper.cli.reporter import Reporter
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.names import STORED_LABELS
 from napari_cliper.images import Percentiles
 
 if TYPE_CHECKING:
     from napari_cliper.cli.options import Model
-
-LABELS = "_labels.zarr"
 
 
 def segment_large(
@@ -43,7 +42,7 @@ def segment_large(
     from napari_cliper.tiles.stored import check_output
 
     tiling, asked = Tiling(window), Asked(present=present)
-    targets = [output / (stem + LABELS) for stem in stems_of(images)]
+    targets = [output / (stem + STORED_LABELS) for stem in stems_of(images)]
     for image, target in zip(images, targets, strict=True):
         with open_picture(image) as levels:
             size = Picture.checked(levels).size

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from napari_cliper.annotation.validation import TAKEN_BY_WINDOWS
 from napari_cliper.errors import NapariCliperError
 
+STORED_LABELS = "_labels.zarr"  # after a large picture's name: the folder of its labels
 LONGEST = 180  # bytes: with an ending they fit into the 255 bytes of a name
 _FIELD = re.compile(r"\{name\}|\{picture\}")
 _REFUSED = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')

@@ -7,7 +7,14 @@ import numpy as np
 
 from napari_cliper.cliper.steps import Step, Steps
 from napari_cliper.images import Percentiles, is_shown_as_stored, percentile_limits
-from napari_cliper.tiles.picture import TOGETHER, Lazy, _channels, _dtype, _read, blocks
+from napari_cliper.tiles.picture import (
+    TOGETHER,
+    Lazy,
+    blocks,
+    channels_of,
+    dtype_of,
+    read_part,
+)
 
 ENOUGH = 2**20  # pixels that a smaller copy needs to tell of the picture
 MOST = 2**22  # values that are kept
@@ -43,8 +50,8 @@ def percentile_limits_steps(
     NapariCliperError
         Something cannot be read, or no value is finite.
     """
-    channels = _channels(levels[0])
-    if is_shown_as_stored(_dtype(levels[0]), channels):
+    channels = channels_of(levels[0])
+    if is_shown_as_stored(dtype_of(levels[0]), channels):
         return None
     large = (level for level in reversed(levels) if math.prod(level.shape[:2]) >= ENOUGH)
     level = next(large, levels[0])
@@ -54,6 +61,6 @@ def percentile_limits_steps(
     kept = []
     for done, part in enumerate(parts):
         yield Step("Looking for the contrast", done, len(parts))
-        values = _read(level, part)[::step, ::step]
+        values = read_part(level, part)[::step, ::step]
         kept.append((values[..., :3] if values.ndim == 3 else values).ravel())
     return percentile_limits(np.concatenate(kept), *percentiles)

@@ -103,7 +103,7 @@ class Picture:
 
     @property
     def _dtype(self) -> np.dtype[Any]:
-        return _dtype(self.levels[0])
+        return dtype_of(self.levels[0])
 
     def read(self, part: Part) -> NDArray[np.uint8]:
         """Some rows and columns, made smaller where there are more pixels than an encoder needs.
@@ -151,7 +151,7 @@ class Picture:
 
     def _colors(self, level: Lazy, part: Part) -> NDArray[np.uint8]:
         """One part of a level as it is."""
-        pixels = _read(level, part)
+        pixels = read_part(level, part)
         return part_to_rgb(pixels[..., None] if pixels.ndim == 2 else pixels, self.limits)
 
     def _extremes(self) -> Steps[tuple[float, float]]:
@@ -162,12 +162,12 @@ class Picture:
         ends: list[Any] = []
         for done, part in enumerate(parts):
             yield Step("Looking for the darkest and the brightest pixel", done, len(parts))
-            pixels = _read(level, part)
+            pixels = read_part(level, part)
             if pixels.dtype.kind == "f":
                 pixels = pixels[np.isfinite(pixels)]
             if pixels.size:
                 ends += [pixels.min(), pixels.max()]
-        return natural_limits(np.array(ends, self._dtype), from_zero=_channels(level) > 1)
+        return natural_limits(np.array(ends, self._dtype), from_zero=channels_of(level) > 1)
 
 
 def blocks(part: Part, step: int) -> Iterator[Part]:
@@ -181,7 +181,14 @@ def blocks(part: Part, step: int) -> Iterator[Part]:
             )
 
 
-def _read(level: Lazy, part: Part) -> NDArray[Any]:
+def read_part(level: Lazy, part: Part) -> NDArray[Any]:
+    """Read a part.
+
+    Raises
+    ------
+    NapariCliperError
+        It cannot be read.
+    """
     rows, columns = part
     try:
         return np.asarray(level[rows, columns])
@@ -199,18 +206,20 @@ def _check(levels: Sequence[Lazy], limits: tuple[float, float] | None) -> None:
         shape = tuple(getattr(level, "shape", ()))
         # A corner without pixels says the same as all of it, in the sentences that are there.
         sides = [min(side, MIN_SIDE) for side in shape[:2]]
-        to_rgb(np.zeros((*sides, *shape[2:]), _dtype(level)), limits)
-    if _channels(levels[0]) == 4 and _dtype(levels[0]) not in (np.bool_, np.uint8):
+        to_rgb(np.zeros((*sides, *shape[2:]), dtype_of(level)), limits)
+    if channels_of(levels[0]) == 4 and dtype_of(levels[0]) not in (np.bool_, np.uint8):
         raise NapariCliperError(
             "Transparency of more than 8 bits cannot be read window by window: give the colours "
             "alone, image[..., :3]."
         )
 
 
-def _channels(level: Lazy) -> int:
+def channels_of(level: Lazy) -> int:
+    """How many values a pixel has."""
     return level.shape[2] if len(level.shape) == 3 else 1
 
 
-def _dtype(level: Lazy) -> np.dtype[Any]:
+def dtype_of(level: Lazy) -> np.dtype[Any]:
+    """The type of its values, as numpy's."""
     kind = getattr(level, "dtype", np.uint8)
     return np.dtype(getattr(kind, "numpy_dtype", kind))  # tensorstore has types of its own

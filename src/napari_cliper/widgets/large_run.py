@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from napari_cliper.encodings import digest
 from napari_cliper.errors import NapariCliperError
+from napari_cliper.files.names import STORED_LABELS
 from napari_cliper.images import part_to_rgb
 from napari_cliper.widgets import warm_up
 from napari_cliper.widgets.layers import ResultLayer, dress
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_cliper.cliper.steps import Step, Steps
-    from napari_cliper.result import Result, Scored
+    from napari_cliper.result import Scored
     from napari_cliper.segmenter import Segmenter
     from napari_cliper.tiles.picture import Lazy
     from napari_cliper.tiles.segmenting import Image
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from napari_cliper.widgets.segmentation import Request
 
 T = TypeVar("T")
-LABELS = "_labels.zarr"  # as the command line calls them
 ROLES = ("large coarse", "large")
 
 
@@ -122,7 +121,7 @@ def usual_output(source: Path | None, place: tuple[int, ...]) -> Path | None:
         return None
     # Not into the folder of a picture that is one.
     source = next((above for above in reversed(source.parents) if above.suffix == ".zarr"), source)
-    return source.with_name("_".join([source.stem, *map(str, place)]) + LABELS)
+    return source.with_name("_".join([source.stem, *map(str, place)]) + STORED_LABELS)
 
 
 def _check(asked: Asked) -> None:
@@ -199,8 +198,8 @@ def _stored(asked: Asked, path: Path) -> Steps[Stored]:
     result = asked.request.adjustment.label(scored)
     stored = yield from store_steps(result, path, asked.overwrite)
     # Of the smallest copy, which has every n-th pixel: the shares are the same.
-    smallest = SimpleNamespace(labels=np.asarray(stored.levels[-1]), classes=stored.classes)
-    return Stored(plane, _layers(plane, stored), stored, told(cast("Result", smallest)))
+    summary = told(np.asarray(stored.levels[-1]))
+    return Stored(plane, _layers(plane, stored), stored, summary)
 
 
 def _layers(plane: Plane, stored: StoredResult) -> tuple[ResultLayer, ...]:
@@ -292,7 +291,7 @@ def _detailed(asked: Asked) -> Steps[Segmented]:
     _ = result.labels, result.coarse_labels  # made here, not in the window
     marked = digest(pixels if fine is plane.data else plane.pixels())
     scene = Scene(plane, marked, asked.request.model, scored, asked.request.adjustment)
-    return Segmented(scene, result, told(result))
+    return Segmented(scene, result, told(result.labels))
 
 
 def _size(plane: Plane, array: Any) -> tuple[int, ...]:
@@ -309,9 +308,9 @@ def _scored(asked: Asked, image: Image) -> Steps[tuple[Scored, Any]]:
     request = asked.request
     model: Segmenter = yield from in_turn(segmenter_of(request.model, request.download))
 
-    def told(result: Result) -> str:
+    def told(labels: NDArray[Any]) -> str:
         by = f"{model.preset_name} on {model.device} in {model.precision}"
-        return "\n".join(filter(None, [f"{by}: {found(result)}.", model.note]))
+        return "\n".join(filter(None, [f"{by}: {found(labels, request.classes)}.", model.note]))
 
     steps = score_tiled_steps(model, image, request.classes, Tiling(asked.window))
     return (yield from _by_turns(steps)), told

@@ -21,6 +21,8 @@ from napari_cliper.widgets.regions import Nowhere
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from numpy.typing import NDArray
+
     from napari_cliper.annotation.class_list import ClassList
     from napari_cliper.cliper.steps import Step, Steps
     from napari_cliper.result import Result, Scored
@@ -324,7 +326,7 @@ def _segment(request: Request) -> Steps[Segmented]:
     yield Step("Labelling")
     result = request.adjustment.label(scored)
     model = f"{segmenter.preset_name} on {segmenter.device} in {segmenter.precision}"
-    summary = f"{model}: {found(result)}."
+    summary = f"{model}: {found(result.labels, result.classes)}."
     if odd := odd_values(values):
         summary += f"\n{ODD.format(odd)}"
     if segmenter.note is not None:
@@ -376,10 +378,10 @@ def segmenter_of(model: Model, download: bool) -> Steps[Segmenter]:
     return _segmenters[model]
 
 
-def found(result: Result) -> str:
+def found(labels: NDArray[np.integer], classes: ClassList) -> str:
     """Name the share of each class, the largest first."""
-    counts = np.bincount(result.labels.ravel(), minlength=max(result.classes.ids) + 1)
-    shares = {entry.name: counts[entry.id] / result.labels.size for entry in result.classes}
+    counts = np.bincount(labels.ravel(), minlength=max(classes.ids) + 1)
+    shares = {entry.name: counts[entry.id] / labels.size for entry in classes}
     names = sorted((name for name in shares if shares[name]), key=lambda name: -shares[name])
     if not names:
         return "none of these classes found"
